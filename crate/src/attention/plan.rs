@@ -1,0 +1,130 @@
+//! Sizes of tiles, passes and scratch memory, from the sizes alone. Nothing here can change a bit of the result.
+
+use super::{mask::MAX_ROWS, spec::Sizes, BLOCK_KV};
+use crate::error::{Error, Field, Reason};
+use crate::kernel::gemm_tile::{MR, NR, ROW_STRIDE};
+
+/// Packed keys held at once (in elements) where one (batch row, kv head) needs less: 1 MiB, about a core's own cache.
+const PACK_BUDGET: u64 = 1 << 18;
+/// Elements of a tile's widest operand above which it takes fewer rows.
+const TILE_BUDGET: usize = 1 << 15;
+
+/// How a call is cut up.
+///
+/// Scratch is `[packed keys of a pass][workspace of one tile]`. A unit is a (batch row, kv head); its query rows are
+/// numbered with the heads of a group side by side, `row = i * group + g`, so that a tile reads K and V once for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Units whose keys are packed together.
+    pub units_per_pass: usize,
+    /// Rounds of packing and attending.
+    pub passes: usize,
+    /// Blocks of keys per unit.
+    pub blocks: usize,
+    /// Query rows of a tile, a multiple of 4.
+    pub rows_per_tile: usize,
+    /// Row tiles per unit.
+    pub row_tiles: usize,
+    /// Elements of one unit's packed keys: `[kv / 8][head_dim][8]`.
+    pub packed_unit: usize,
+    /// Elements of the packed keys of a pass.
+    pub packed: usize,
+    /// Width of an accumulator row: `value_head_dim` rounded up to 8.
+    pub value_width: usize,
+    /// Segments of 64 in a query row.
+    pub segments: usize,
+    /// States a tile may hold at once.
+    pub slots: usize,
+    /// Elements of a tile's workspace.
+    pub workspace: usize,
+}
+
+impl Plan {
+    /// The plan for these sizes; refused when the scratch memory cannot be addressed.
+    pub fn new(sizes: &Sizes) -> Result<Self, Error> {
+        let too_large = Error::new(Reason::Size, Field::Scratch);
+        let panels = sizes.kv_len.div_ceil(NR) as u64;
+        let packed_unit = panels.checked_mul(NR as u64 * sizes.head_dim as u64).ok_or(too_large)?;
+        let units = sizes.units();
+        let units_per_pass = (PACK_BUDGET / packed_unit.max(1)).clamp(1, units.max(1) as u64) as usize;
+        let value_width = sizes.value_head_dim.next_multiple_of(NR);
+        let segments = sizes.head_dim.div_ceil(ROW_STRIDE);
+        let widest = value_width.max(segments * ROW_STRIDE);
+        let rows = sizes.q_len * sizes.group();
+        let rows_per_tile = (TILE_BUDGET / widest / MR * MR).clamp(MR, MAX_ROWS).min(rows.next_multiple_of(MR).max(MR));
+        let blocks = sizes.kv_len.div_ceil(BLOCK_KV);
+        let slots = blocks.checked_ilog2().map_or(1, |n| n as usize + 1);
+        let workspace = Workspace::elements(rows_per_tile, segments, slots, value_width).ok_or(too_large)?;
+        let packed = packed_unit.checked_mul(units_per_pass as u64).ok_or(too_large)?;
+        let scratch = packed.checked_add(workspace).ok_or(too_large)?;
+        if scratch > isize::MAX as u64 / 4 {
+            return Err(too_large);
+        }
+        Ok(Self {
+            units_per_pass,
+            passes: units.div_ceil(units_per_pass),
+            blocks,
+            rows_per_tile,
+            row_tiles: rows.div_ceil(rows_per_tile),
+            packed_unit: packed_unit as usize,
+            packed: packed as usize,
+            value_width,
+            segments,
+            slots,
+            workspace: workspace as usize,
+        })
+    }
+
+    /// Elements of scratch memory.
+    pub fn scratch(&self) -> usize {
+        self.packed + self.workspace
+    }
+
+    /// Tiles of the packing phase of a full pass.
+    pub fn pack_tiles(&self) -> usize {
+        self.units_per_pass * self.blocks
+    }
+
+    /// Tiles of the attending phase of a full pass.
+    pub fn attend_tiles(&self) -> usize {
+        self.units_per_pass * self.row_tiles
+    }
+}
+
+/// The temporary memory of one tile, cut out of one slice.
+pub struct Workspace<'a> {
+    /// Query rows, `[segment][row][64]`.
+    pub query: &'a mut [f32],
+    /// Scores of four rows against one block, `[4][64]`, then their exponentials.
+    pub scores: &'a mut [f32],
+    /// Value columns that are no whole 8 wide, `[64][8]`.
+    pub value_tail: &'a mut [f32],
+    /// `m` of every slot and row.
+    pub m: &'a mut [f32],
+    /// `l` of every slot and row.
+    pub l: &'a mut [f32],
+    /// `o` of every slot and row, `[slot][row][value_width]`.
+    pub o: &'a mut [f32],
+}
+
+impl<'a> Workspace<'a> {
+    fn elements(rows: usize, segments: usize, slots: usize, value_width: usize) -> Option<u64> {
+        let rows = rows as u64;
+        let slots = slots as u64;
+        let query = rows.checked_mul(segments as u64)?.checked_mul(ROW_STRIDE as u64)?;
+        let o = rows.checked_mul(slots)?.checked_mul(value_width as u64)?;
+        let fixed = (MR * BLOCK_KV + BLOCK_KV * NR) as u64;
+        query.checked_add(o)?.checked_add(2 * rows * slots)?.checked_add(fixed)
+    }
+
+    /// Cuts `memory`, which has `plan.workspace` elements.
+    pub fn new(plan: &Plan, memory: &'a mut [f32]) -> Self {
+        let rows = plan.rows_per_tile;
+        let (query, rest) = memory.split_at_mut(plan.segments * rows * ROW_STRIDE);
+        let (scores, rest) = rest.split_at_mut(MR * BLOCK_KV);
+        let (value_tail, rest) = rest.split_at_mut(BLOCK_KV * NR);
+        let (m, rest) = rest.split_at_mut(plan.slots * rows);
+        let (l, o) = rest.split_at_mut(plan.slots * rows);
+        Self { query, scores, value_tail, m, l, o }
+    }
+}

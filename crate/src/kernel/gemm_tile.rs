@@ -1,0 +1,105 @@
+//! The one micro-kernel: 4 rows of A times 8 columns of B, for the scores (QKᵀ), for the weighted values (PV) and for
+//! the matrix product.
+//!
+//! A is a block of rows at the constant stride [`ROW_STRIDE`], so that its four rows are one moving pointer with fixed
+//! offsets; B is any sequence of 8 contiguous lanes at a constant stride. Eight accumulators and the two halves of a B
+//! row leave room for the splats in the 15 vector registers of V8 on x64; the inner order is all rows with the first
+//! half, then all rows with the second.
+//!
+//! Order per element: the sum starts at +0 and adds the products in ascending order of the inner index.
+
+use super::Lanes;
+use crate::layout::{Rows8, TileSteps};
+
+/// Rows of a tile.
+pub const MR: usize = 4;
+/// Columns of a tile: lanes of a panel.
+pub const NR: usize = 8;
+/// Elements between two rows of an A block, and the longest inner length of one call.
+pub const ROW_STRIDE: usize = 64;
+
+/// What becomes of the 4 x 8 sums.
+pub trait Epilogue<L: Lanes>: Copy {
+    /// The new value of one half row of C, given its old value, the sums and the row's number in the tile.
+    fn apply(&self, row: usize, old: impl FnOnce() -> L, sum: L) -> L;
+}
+
+/// `C = sum`.
+#[derive(Clone, Copy)]
+pub struct Store;
+/// `C = C + sum`.
+#[derive(Clone, Copy)]
+pub struct Add;
+/// `C = sum * factor`.
+#[derive(Clone, Copy)]
+pub struct Scale(pub f32);
+/// `C = (C + sum) * factor`.
+#[derive(Clone, Copy)]
+pub struct AddScale(pub f32);
+/// `C[row] = C[row] * x[row] + sum * y[row]`: a merge of two attention states.
+#[derive(Clone, Copy)]
+pub struct Merge {
+    /// Factors of the state on the left, which C holds.
+    pub x: [f32; MR],
+    /// Factors of the new state.
+    pub y: [f32; MR],
+}
+
+impl<L: Lanes> Epilogue<L> for Store {
+    #[inline(always)]
+    fn apply(&self, _: usize, _: impl FnOnce() -> L, sum: L) -> L {
+        sum
+    }
+}
+impl<L: Lanes> Epilogue<L> for Add {
+    #[inline(always)]
+    fn apply(&self, _: usize, old: impl FnOnce() -> L, sum: L) -> L {
+        old().add(sum)
+    }
+}
+impl<L: Lanes> Epilogue<L> for Scale {
+    #[inline(always)]
+    fn apply(&self, _: usize, _: impl FnOnce() -> L, sum: L) -> L {
+        sum.mul(L::splat(self.0))
+    }
+}
+impl<L: Lanes> Epilogue<L> for AddScale {
+    #[inline(always)]
+    fn apply(&self, _: usize, old: impl FnOnce() -> L, sum: L) -> L {
+        old().add(sum).mul(L::splat(self.0))
+    }
+}
+impl<L: Lanes> Epilogue<L> for Merge {
+    #[inline(always)]
+    fn apply(&self, row: usize, old: impl FnOnce() -> L, sum: L) -> L {
+        old().mul(L::splat(self.x[row])).add(sum.mul(L::splat(self.y[row])))
+    }
+}
+
+/// One tile: `a` holds the four rows ([`ROW_STRIDE`] apart) from its first element, `b` the inner steps, and the 4 x 8
+/// result goes to `c`, whose rows are `c_stride` apart.
+#[inline(never)]
+pub fn gemm_tile<L: Lanes, E: Epilogue<L>>(a: &[f32], b: Rows8<'_>, c: &mut [f32], c_stride: usize, epilogue: E) {
+    let zero = L::splat(0.0);
+    let mut low = [zero; MR];
+    let mut high = [zero; MR];
+    for (a, b) in TileSteps::new(a, b) {
+        let [b_low, b_high] = b;
+        let b_low = L::load(b_low);
+        let a = a.map(|x| L::splat(*x));
+        for r in 0..MR {
+            low[r] = a[r].mul_add(b_low, low[r]);
+        }
+        let b_high = L::load(b_high);
+        for r in 0..MR {
+            high[r] = a[r].mul_add(b_high, high[r]);
+        }
+    }
+    for r in 0..MR {
+        let row = &mut c[r * c_stride..r * c_stride + NR];
+        let (halves, _) = row.as_chunks_mut::<4>();
+        for (half, sum) in halves.iter_mut().zip([low[r], high[r]]) {
+            epilogue.apply(r, || L::load(half), sum).store(half);
+        }
+    }
+}

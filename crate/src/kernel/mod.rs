@@ -1,0 +1,79 @@
+//! Straight-line lane code. Knows no heads, no batches, no layouts.
+//!
+//! Every algorithm here is written once over [`Lanes`]; a file per instruction set implements the trait:
+//! [`portable`] is `[f32; 4]`, the bit-level truth, and `simd128` is wasm's `v128`.
+
+pub mod exp;
+pub mod gemm_tile;
+pub mod ln;
+pub mod pack;
+pub mod portable;
+pub mod reduce;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub mod simd128;
+pub mod tanh;
+
+/// The lanes this build computes with.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+pub type Native = portable::F32x4;
+/// The lanes this build computes with.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub type Native = simd128::F32x4;
+
+/// The bits under which every NaN is stored.
+pub const CANONICAL_NAN: f32 = f32::from_bits(0x7fc0_0000);
+
+/// Four f32 lanes. Each operation is one IEEE-754 binary32 operation per lane, round to nearest even, subnormals kept.
+pub trait Lanes: Copy {
+    /// What a comparison gives: one truth value per lane.
+    type Mask: Copy;
+
+    /// All lanes `x`.
+    fn splat(x: f32) -> Self;
+    /// Lane `i` = `x[i]`.
+    fn load(x: &[f32; 4]) -> Self;
+    /// `out[i]` = lane `i`.
+    fn store(self, out: &mut [f32; 4]);
+    /// `self + other`.
+    fn add(self, other: Self) -> Self;
+    /// `self - other`.
+    fn sub(self, other: Self) -> Self;
+    /// `self * other`.
+    fn mul(self, other: Self) -> Self;
+    /// `self / other`.
+    fn div(self, other: Self) -> Self;
+    /// `self * b + c`: two roundings in a strict build, one where relaxed SIMD is compiled in.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    /// `self < other ? other : self`: a NaN in `other` never wins, a NaN in `self` stays.
+    fn larger(self, other: Self) -> Self;
+    /// `self < other`, false for NaN.
+    fn less(self, other: Self) -> Self::Mask;
+    /// `self == other`, false for NaN.
+    fn equal(self, other: Self) -> Self::Mask;
+    /// `mask ? a : b`.
+    fn select(mask: Self::Mask, a: Self, b: Self) -> Self;
+    /// `mask ? +0 : self`.
+    fn zero_where(self, mask: Self::Mask) -> Self;
+    /// The magnitude: the sign bit cleared.
+    fn abs(self) -> Self;
+    /// The magnitude of `self` with the sign of `sign`.
+    fn copy_sign(self, sign: Self) -> Self;
+    /// For `self` = 12582912 + n with n in [-126, 127]: 2^n. Any bits where `self` is not such a number.
+    fn power_from_magic(self) -> Self;
+    /// The 4 x 4 matrix whose rows are given, transposed.
+    fn transpose(rows: [Self; 4]) -> [Self; 4];
+
+    /// The lanes as an array.
+    #[inline(always)]
+    fn to_array(self) -> [f32; 4] {
+        let mut out = [0.0; 4];
+        self.store(&mut out);
+        out
+    }
+
+    /// Every NaN replaced by the one NaN that is stored.
+    #[inline(always)]
+    fn canonical(self) -> Self {
+        Self::select(self.equal(self), self, Self::splat(CANONICAL_NAN))
+    }
+}

@@ -1,0 +1,94 @@
+//! `[f32; 4]`: the portable lanes and the bit-level truth of the crate.
+
+use super::Lanes;
+
+/// Four lanes in an array. Rust never fuses or reorders these operations, so their bits are IEEE-754's on every target.
+#[derive(Clone, Copy, Debug)]
+pub struct F32x4(pub [f32; 4]);
+
+impl F32x4 {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Self(core::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+
+    #[inline(always)]
+    fn compare(self, other: Self, f: impl Fn(f32, f32) -> bool) -> [bool; 4] {
+        core::array::from_fn(|i| f(self.0[i], other.0[i]))
+    }
+}
+
+impl Lanes for F32x4 {
+    type Mask = [bool; 4];
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Self([x; 4])
+    }
+    #[inline(always)]
+    fn load(x: &[f32; 4]) -> Self {
+        Self(*x)
+    }
+    #[inline(always)]
+    fn store(self, out: &mut [f32; 4]) {
+        *out = self.0;
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        self.mul(b).add(c)
+    }
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a < b { b } else { a })
+    }
+    #[inline(always)]
+    fn less(self, other: Self) -> [bool; 4] {
+        self.compare(other, |a, b| a < b)
+    }
+    #[inline(always)]
+    fn equal(self, other: Self) -> [bool; 4] {
+        self.compare(other, |a, b| a == b)
+    }
+    #[inline(always)]
+    fn select(mask: [bool; 4], a: Self, b: Self) -> Self {
+        Self(core::array::from_fn(|i| if mask[i] { a.0[i] } else { b.0[i] }))
+    }
+    #[inline(always)]
+    fn zero_where(self, mask: [bool; 4]) -> Self {
+        Self::select(mask, Self::splat(0.0), self)
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Self(self.0.map(|x| f32::from_bits(x.to_bits() & 0x7fff_ffff)))
+    }
+    #[inline(always)]
+    fn copy_sign(self, sign: Self) -> Self {
+        Self(core::array::from_fn(|i| {
+            f32::from_bits((self.0[i].to_bits() & 0x7fff_ffff) | (sign.0[i].to_bits() & 0x8000_0000))
+        }))
+    }
+    #[inline(always)]
+    fn power_from_magic(self) -> Self {
+        Self(self.0.map(|z| f32::from_bits((z.to_bits() << 23).wrapping_add(0x3f80_0000))))
+    }
+    #[inline(always)]
+    fn transpose(rows: [Self; 4]) -> [Self; 4] {
+        core::array::from_fn(|i| Self(core::array::from_fn(|j| rows[j].0[i])))
+    }
+}

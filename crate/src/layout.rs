@@ -1,0 +1,210 @@
+//! Views: where bounds, products and alignment are proved, once, so that everything after can trust an index.
+//!
+//! A [`View`] is a tensor `[batch, seq, heads, width]` with a stride in elements for each of the first three axes and a
+//! contiguous last one. A [`ViewMut`] is the same for writing. The cursors at the end ([`Rows8`], [`TileSteps`]) walk
+//! memory that was proved before the loop, so that the micro-kernel's loop tests one pointer and nothing else.
+//!
+//! # Safety
+//! Contract V, which the unsafe blocks below cite: `data` points at `extent` elements, where `extent` covers the last
+//! element any index inside `shape` can reach; they stay readable (in a [`ViewMut`] also writable, and reached through
+//! no other reference while a row is borrowed) for `'a`.
+
+use crate::error::{Error, Field, Reason};
+use crate::kernel::gemm_tile::{MR, NR, ROW_STRIDE};
+use core::marker::PhantomData;
+
+/// The sizes and strides of a view, in elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// `[batch, seq, heads]`.
+    pub sizes: [usize; 3],
+    /// The contiguous last axis.
+    pub width: usize,
+    /// Elements from one index to the next along batch, seq and heads.
+    pub strides: [usize; 3],
+}
+
+impl Shape {
+    /// A contiguous `[batch, seq, heads, width]` (the layout "bshd").
+    pub const fn bshd(batch: usize, seq: usize, heads: usize, width: usize) -> Self {
+        Self { sizes: [batch, seq, heads], width, strides: [seq * heads * width, heads * width, width] }
+    }
+
+    /// A contiguous `[batch, heads, seq, width]` (the layout "bhsd"); the view's axes stay batch, seq, heads.
+    pub const fn bhsd(batch: usize, seq: usize, heads: usize, width: usize) -> Self {
+        Self { sizes: [batch, seq, heads], width, strides: [heads * seq * width, width, seq * width] }
+    }
+
+    /// Elements from the first to one past the last; 0 when an axis is empty; `None` when it does not fit.
+    pub fn extent(&self) -> Option<usize> {
+        if self.width == 0 || self.sizes.contains(&0) {
+            return Some(0);
+        }
+        let mut last = self.width as u64;
+        for (size, stride) in self.sizes.iter().zip(self.strides) {
+            last = last.checked_add((*size as u64 - 1).checked_mul(stride as u64)?)?;
+        }
+        // A slice holds at most isize::MAX bytes.
+        (last <= isize::MAX as u64 / 4).then_some(last as usize)
+    }
+
+    #[inline(always)]
+    fn offset(&self, batch: usize, seq: usize, head: usize) -> usize {
+        assert!(batch < self.sizes[0] && seq < self.sizes[1] && head < self.sizes[2]);
+        batch * self.strides[0] + seq * self.strides[1] + head * self.strides[2]
+    }
+}
+
+/// A tensor to read.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    data: *const f32,
+    shape: Shape,
+    life: PhantomData<&'a [f32]>,
+}
+
+impl<'a> View<'a> {
+    /// A view of a slice; refused when the shape reaches past its end.
+    pub fn new(data: &'a [f32], shape: Shape, field: Field) -> Result<Self, Error> {
+        let extent = shape.extent().ok_or(Error::new(Reason::Size, field))?;
+        if extent > data.len() {
+            return Err(Error::new(Reason::Bounds, field));
+        }
+        // SAFETY: contract V, just checked against the slice.
+        Ok(unsafe { Self::from_raw(data.as_ptr(), shape) })
+    }
+
+    /// A view of memory proved elsewhere.
+    ///
+    /// # Safety
+    /// Contract V with `extent = shape.extent()`, which is not `None`.
+    pub unsafe fn from_raw(data: *const f32, shape: Shape) -> Self {
+        Self { data, shape, life: PhantomData }
+    }
+
+    /// Its sizes and strides.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// One row: the last axis.
+    #[inline(always)]
+    pub fn row(&self, batch: usize, seq: usize, head: usize) -> &'a [f32] {
+        let offset = self.shape.offset(batch, seq, head);
+        // SAFETY: contract V; the indices are inside the shape.
+        unsafe { core::slice::from_raw_parts(self.data.add(offset), self.shape.width) }
+    }
+
+    /// Lanes `lane..lane + 8` of `n` rows from `seq` on: the B operand of a tile.
+    #[inline(always)]
+    pub fn rows8(&self, batch: usize, seq: usize, head: usize, lane: usize, n: usize) -> Rows8<'a> {
+        if n == 0 {
+            return Rows8::EMPTY;
+        }
+        assert!(lane + NR <= self.shape.width && seq + n <= self.shape.sizes[1]);
+        let offset = self.shape.offset(batch, seq, head) + lane;
+        // SAFETY: contract V; first and last row are inside the shape, and so are the lanes.
+        let first = unsafe { self.data.add(offset) };
+        Rows8 { first, stride: self.shape.strides[1], n, life: PhantomData }
+    }
+}
+
+/// A tensor to write.
+pub struct ViewMut<'a> {
+    data: *mut f32,
+    shape: Shape,
+    life: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> ViewMut<'a> {
+    /// A view of a slice; refused when the shape reaches past its end.
+    pub fn new(data: &'a mut [f32], shape: Shape, field: Field) -> Result<Self, Error> {
+        let extent = shape.extent().ok_or(Error::new(Reason::Size, field))?;
+        if extent > data.len() {
+            return Err(Error::new(Reason::Bounds, field));
+        }
+        // SAFETY: contract V, just checked against the slice, which is borrowed for as long.
+        Ok(unsafe { Self::from_raw(data.as_mut_ptr(), shape) })
+    }
+
+    /// A view of memory proved elsewhere.
+    ///
+    /// # Safety
+    /// Contract V with `extent = shape.extent()`, which is not `None`.
+    pub unsafe fn from_raw(data: *mut f32, shape: Shape) -> Self {
+        Self { data, shape, life: PhantomData }
+    }
+
+    /// Its sizes and strides.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// One row: the last axis.
+    #[inline(always)]
+    pub fn row(&mut self, batch: usize, seq: usize, head: usize) -> &mut [f32] {
+        let offset = self.shape.offset(batch, seq, head);
+        // SAFETY: contract V; the indices are inside the shape, and `&mut self` keeps other rows from being borrowed.
+        unsafe { core::slice::from_raw_parts_mut(self.data.add(offset), self.shape.width) }
+    }
+}
+
+/// `n` rows of 8 contiguous lanes, `stride` elements apart: the B operand of a tile.
+#[derive(Clone, Copy)]
+pub struct Rows8<'a> {
+    first: *const f32,
+    stride: usize,
+    n: usize,
+    life: PhantomData<&'a [f32]>,
+}
+
+impl<'a> Rows8<'a> {
+    /// No rows: a tile's sums stay +0.
+    pub const EMPTY: Self = Self { first: core::ptr::null(), stride: 0, n: 0, life: PhantomData };
+
+    /// The first `n` rows of a packed panel, whose rows follow each other.
+    #[inline(always)]
+    pub fn packed(panel: &'a [f32], n: usize) -> Self {
+        assert!(n * NR <= panel.len());
+        Self { first: panel.as_ptr(), stride: NR, n, life: PhantomData }
+    }
+}
+
+/// The inner steps of a tile: a column of four A elements and eight lanes of B at a time.
+pub struct TileSteps<'a> {
+    a: *const f32,
+    a_end: *const f32,
+    b: *const f32,
+    stride: usize,
+    life: PhantomData<&'a [f32]>,
+}
+
+impl<'a> TileSteps<'a> {
+    /// Pairs an A block, four rows [`ROW_STRIDE`] apart from its first element on, with the rows of B.
+    #[inline(always)]
+    pub fn new(a: &'a [f32], b: Rows8<'a>) -> Self {
+        assert!(b.n <= ROW_STRIDE && (MR - 1) * ROW_STRIDE + b.n <= a.len());
+        let range = a[..b.n].as_ptr_range();
+        Self { a: range.start, a_end: range.end, b: b.first, stride: b.stride, life: PhantomData }
+    }
+}
+
+impl<'a> Iterator for TileSteps<'a> {
+    type Item = ([&'a f32; MR], [&'a [f32; 4]; 2]);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.a == self.a_end {
+            return None;
+        }
+        // SAFETY: `new` proved n columns of A and [`Rows8`] holds n rows of B; the end pointer stops after n steps. The
+        // step past B's last row is computed wrapping and never read.
+        unsafe {
+            let a = [0, ROW_STRIDE, 2 * ROW_STRIDE, 3 * ROW_STRIDE].map(|row| &*self.a.add(row));
+            let b = [&*self.b.cast(), &*self.b.add(4).cast()];
+            self.a = self.a.add(1);
+            self.b = self.b.wrapping_add(self.stride);
+            Some((a, b))
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The wasm boundary: numbers in, a status out. No strings, no JavaScript values, no panic across.
+//!
+//! A call is an argument block in linear memory (`abi`), whose operands are proved before anything is read (`memory`).
+//! `plan` says how much scratch memory and how many tiles a call has; `run` does tiles `from..to` of one phase of one pass.
+//! Tiles of a phase are independent of each other and may run in any order, on any thread.
+
+mod abi;
+mod memory;
+
+use crate::attention::forward::{attend_tile, pack_block, packed_range};
+use crate::attention::plan::Plan;
+use crate::error::{Error, Field, Reason};
+use crate::kernel::{exp::exp2, tanh::tanh, Lanes, Native};
+use abi::{AttentionArgs, FunctionArgs};
+use wasm_bindgen::prelude::wasm_bindgen;
+
+const KIND_ATTENTION: u32 = 1;
+const KIND_FUNCTION: u32 = 2;
+const PHASE_PACK: u32 = 0;
+const PHASE_ATTEND: u32 = 1;
+
+const UNKNOWN: Error = Error::new(Reason::Kind, Field::Call);
+
+fn status(result: Result<(), Error>) -> u32 {
+    result.err().map_or(0, Error::status)
+}
+
+/// The first byte of linear memory that belongs to the host.
+#[wasm_bindgen]
+pub fn heap_base() -> u32 {
+    memory::heap_base()
+}
+
+/// FNV-1a over the offsets of the argument block: host and module must agree on it.
+#[wasm_bindgen]
+pub fn abi_fingerprint() -> u32 {
+    abi::fingerprint()
+}
+
+/// Byte offset of field `i` of the attention argument block; its size after the last field, then `u32::MAX`.
+#[wasm_bindgen]
+pub fn abi_field(i: u32) -> u32 {
+    abi::OFFSETS.get(i as usize).copied().unwrap_or(u32::MAX)
+}
+
+/// Checks a call and writes its plan into the argument block.
+#[wasm_bindgen]
+pub fn plan(kind: u32, args: u32) -> u32 {
+    status(match kind {
+        KIND_ATTENTION => plan_attention(args),
+        KIND_FUNCTION => FunctionArgs::read(args).map(|_| ()),
+        _ => Err(UNKNOWN),
+    })
+}
+
+/// Runs tiles `from..to` of a phase of a pass; tiles past the end of a short pass are nothing.
+#[wasm_bindgen]
+pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32) -> u32 {
+    status(match (kind, phase) {
+        (KIND_ATTENTION, PHASE_PACK) => pack_keys(args, pass, from, to),
+        (KIND_ATTENTION, PHASE_ATTEND) => attend(args, pass, from, to),
+        (KIND_FUNCTION, 0) => apply_function(args),
+        _ => Err(UNKNOWN),
+    })
+}
+
+fn plan_attention(args: u32) -> Result<(), Error> {
+    let mut args = AttentionArgs::read(args)?;
+    let plan = Plan::new(&args.sizes())?;
+    // Refused here rather than in the first tile.
+    args.spec()?;
+    args.write_plan(&plan)
+}
+
+/// The unit and the tile inside it, or `None` past the pass's end.
+fn split(plan: &Plan, units: usize, pass: u32, tile: u32, tiles_per_unit: usize) -> Option<(usize, usize, usize)> {
+    let local = (tile as usize).checked_div(tiles_per_unit)?;
+    let unit = (pass as usize).checked_mul(plan.units_per_pass)?.checked_add(local)?;
+    (local < plan.units_per_pass && unit < units).then(|| (unit, local, tile as usize % tiles_per_unit))
+}
+
+fn pack_keys(args: u32, pass: u32, from: u32, to: u32) -> Result<(), Error> {
+    let args = AttentionArgs::read(args)?;
+    let plan = Plan::new(&args.sizes())?;
+    let spec = args.spec()?;
+    let scratch = args.scratch(&plan)?;
+    for tile in from..to {
+        let Some((unit, local, block)) = split(&plan, args.sizes().units(), pass, tile, plan.blocks) else { break };
+        let range = packed_range(&spec, &plan, block);
+        let panels = scratch.packed_mut(local * plan.packed_unit + range.start, range.len());
+        pack_block(&spec, unit, block, panels);
+    }
+    Ok(())
+}
+
+fn attend(args: u32, pass: u32, from: u32, to: u32) -> Result<(), Error> {
+    let args = AttentionArgs::read(args)?;
+    let plan = Plan::new(&args.sizes())?;
+    let spec = args.spec()?;
+    let mut outputs = args.outputs()?;
+    let scratch = args.scratch(&plan)?;
+    for tile in from..to {
+        let Some((unit, local, row_tile)) = split(&plan, args.sizes().units(), pass, tile, plan.row_tiles) else {
+            break;
+        };
+        let packed = scratch.packed(local * plan.packed_unit, plan.packed_unit);
+        attend_tile(&spec, &plan, packed, scratch.workspace_mut(), &mut outputs, unit, row_tile);
+    }
+    Ok(())
+}
+
+fn apply_function(args: u32) -> Result<(), Error> {
+    let (op, input, out) = FunctionArgs::read(args)?;
+    let apply: fn(Native) -> Native = match op {
+        0 => exp2,
+        1 => tanh,
+        _ => return Err(UNKNOWN),
+    };
+    for (input, out) in input.chunks(4).zip(out.chunks_mut(4)) {
+        let mut lanes = [0.0; 4];
+        lanes[..input.len()].copy_from_slice(input);
+        out.copy_from_slice(&apply(Native::load(&lanes)).canonical().to_array()[..input.len()]);
+    }
+    Ok(())
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // Every index is proved before; should one be wrong after all, the host sees a trap and retires the engine.
+    core::arch::wasm32::unreachable()
+}
