@@ -1,0 +1,73 @@
+import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import typescript from "@rollup/plugin-typescript";
+import ts from "typescript";
+
+const ENTRIES = {
+  node: "ts/entry/node.ts",
+  browser: "ts/entry/browser.ts",
+  viz: "ts/viz/index.ts",
+  interop: "ts/interop/index.ts",
+};
+const TYPES = "dist/types";
+
+/** Declarations keep the ".ts" of their sources' imports; beside them lie .d.ts files, which ".js" names everywhere. */
+const importsInDeclarations = {
+  name: "imports-in-declarations",
+  writeBundle() {
+    for (const name of readdirSync(TYPES, { recursive: true })) {
+      if (!name.endsWith(".d.ts")) continue;
+      const file = join(TYPES, name);
+      const text = readFileSync(file, "utf8");
+      writeFileSync(file, text.replace(/((?:from|import)\s*\(?\s*["']\.{1,2}\/[^"']+?)(?:\.d)?\.ts(["'])/g, "$1.js$2"));
+    }
+  },
+};
+
+/** What an earlier build left goes only once there is something to put in its place. */
+const freshFolder = {
+  name: "fresh-folder",
+  generateBundle() {
+    rmSync("dist", { recursive: true, force: true });
+  },
+};
+
+/** The declarations carry the documentation; the modules need not carry it a second time. */
+const withoutComments = {
+  name: "without-comments",
+  renderChunk(code) {
+    const { ESNext: target } = ts.ScriptTarget;
+    const compilerOptions = { target, module: ts.ModuleKind.ESNext, removeComments: true, sourceMap: true };
+    const { outputText, sourceMapText } = ts.transpileModule(code, { compilerOptions });
+    return { code: outputText.replace(/^\/\/# sourceMappingURL=.*$/m, ""), map: sourceMapText };
+  },
+};
+
+const wasmBeside = {
+  name: "wasm-beside",
+  writeBundle() {
+    for (const variant of ["strict", "fast"]) {
+      copyFileSync(`pkg/${variant}/saccade_bg.wasm`, `dist/saccade.${variant}.wasm`);
+    }
+  },
+};
+
+export default {
+  input: Object.fromEntries(Object.entries(ENTRIES).filter(([, file]) => existsSync(file))),
+  output: {
+    dir: "dist",
+    format: "es",
+    // Chunks lie beside the entries: a URL relative to the module means the same folder in all of them.
+    entryFileNames: "[name].js",
+    chunkFileNames: "shared-[name].js",
+    sourcemap: true,
+  },
+  external: /^node:/,
+  plugins: [
+    freshFolder,
+    typescript({ tsconfig: "./tsconfig.build.json", noEmitOnError: true }),
+    withoutComments,
+    importsInDeclarations,
+    wasmBeside,
+  ],
+};

@@ -1,0 +1,38 @@
+// The two builds of one source, and the flags that make them.
+
+/** `strict` uses SIMD128 alone and gives the same bits everywhere; `fast` adds relaxed SIMD. */
+export const VARIANTS = {
+  strict: { targetFeatures: "+simd128", wasmOptFeatures: [] },
+  fast: { targetFeatures: "+simd128,+relaxed-simd", wasmOptFeatures: ["relaxed-simd"] },
+};
+
+// What rustc's output may contain by itself; wasm-opt accepts nothing that is not named.
+const COMMON_WASM_OPT_FEATURES = [
+  "simd",
+  "bulk-memory",
+  "nontrapping-float-to-int",
+  "sign-ext",
+  "mutable-globals",
+  "reference-types",
+  "multivalue",
+];
+
+// The loader owns the memory and gives it in, so that one module can serve several engines. The stack is the lowest
+// part of it (rustc's default), so that its overflow traps instead of overwriting data.
+const LINK_ARGUMENTS = ["--import-memory", "--max-memory=4294967296", "--export=__stack_pointer", "-zstack-size=65536"];
+
+/** RUSTFLAGS of the crate. @param {keyof typeof VARIANTS} variant */
+export function crateFlags(variant) {
+  const link = LINK_ARGUMENTS.map((argument) => `-C link-arg=${argument}`);
+  return [probeFlags(variant), ...link].join(" ");
+}
+
+/** RUSTFLAGS of a plain module of the same instruction set. @param {keyof typeof VARIANTS} variant */
+export function probeFlags(variant) {
+  return `-C target-feature=${VARIANTS[variant].targetFeatures}`;
+}
+
+/** wasm-opt's feature flags. @param {keyof typeof VARIANTS} variant */
+export function wasmOptFlags(variant) {
+  return [...COMMON_WASM_OPT_FEATURES, ...VARIANTS[variant].wasmOptFeatures].map((feature) => `--enable-${feature}`);
+}

@@ -1,0 +1,58 @@
+// The crate as two wasm modules: wasm-pack makes them, wasm-opt makes them small.
+import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { run } from "../setup/commands.mjs";
+import { SetupError } from "../setup/failure.mjs";
+import { ROOT } from "../setup/project.mjs";
+import { toolchainEnvironment } from "../setup/toolchain.mjs";
+import { withoutCustomSections } from "./sections.mjs";
+import { unlessDone } from "./stamp.mjs";
+import { crateFlags, wasmOptFlags } from "./variants.mjs";
+
+const WASM_OPT = "node_modules/binaryen/bin/wasm-opt";
+
+/** Builds pkg/<variant>/; returns whether there was anything to do. */
+export async function buildWasm(variant, { toolchain, force, onStart }) {
+  const folder = `pkg/${variant}`;
+  const inputs = ["Cargo.toml", "Cargo.lock", "crate/Cargo.toml", "crate/src", "scripts/build"];
+  const outputs = [`${folder}/saccade_bg.wasm`, `${folder}/saccade.named.wasm`, `${folder}/saccade.d.ts`];
+  const settings = [
+    toolchain.rustc,
+    JSON.parse(readFileSync(join(ROOT, "node_modules/binaryen/package.json"), "utf8")).version,
+  ];
+  return await unlessDone(`wasm.${variant}`, { inputs, settings, outputs, force, onStart }, async () => {
+    await wasmPack(variant, folder, toolchain);
+    const wasm = `${folder}/saccade_bg.wasm`;
+    const named = `${folder}/saccade.named.wasm`;
+    // Tests find functions by name in the named module; what is shipped is the same code without the names.
+    await wasmOpt(variant, [wasm, "-o", named, "-O3", "-g"]);
+    writeFileSync(join(ROOT, wasm), withoutCustomSections(readFileSync(join(ROOT, named))));
+    // Node.js 20 cannot check relaxed SIMD without a flag.
+    if (variant === "strict" && !WebAssembly.validate(readFileSync(join(ROOT, wasm)))) {
+      throw new SetupError(`${wasm} is not a valid module.`, { commands: ["npm run build -- --force"] });
+    }
+  });
+}
+
+/** How large a built module is, in bytes. */
+export function wasmSize(variant) {
+  return statSync(join(ROOT, `pkg/${variant}/saccade_bg.wasm`)).size;
+}
+
+async function wasmPack(variant, folder, toolchain) {
+  const args = ["build", "crate", "--release", "--target", "web", "--no-pack", "--no-opt", "--mode", "no-install"];
+  await run("wasm-pack", [...args, "--out-dir", `../${folder}`, "--out-name", "saccade", "--", "--locked"], {
+    cwd: ROOT,
+    env: toolchainEnvironment(toolchain, { RUSTFLAGS: crateFlags(variant), RUST_BACKTRACE: "0" }),
+    failure: `wasm-pack could not build the ${variant} module.`,
+    commands: ["npm run build"],
+  });
+}
+
+async function wasmOpt(variant, args) {
+  await run(process.execPath, [join(ROOT, WASM_OPT), ...args, ...wasmOptFlags(variant)], {
+    cwd: ROOT,
+    failure: `wasm-opt could not optimise the ${variant} module.`,
+    commands: ["npm run build"],
+  });
+}
