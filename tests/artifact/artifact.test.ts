@@ -1,0 +1,156 @@
+/** Takes the built files apart: what they import, export, keep and weigh. */
+import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+import { minifySync } from "vite";
+import { describe, expect, it } from "vitest";
+import { ABI_FINGERPRINT, ATTENTION_BYTE_LENGTH, ATTENTION_FIELDS, ATTENTION_OFFSETS } from "../../ts/wasm/abi.ts";
+import { callFunction, instantiate, sampleOf } from "../conformance/functions.ts";
+import { fromBits } from "../reference/functions.mjs";
+import { dataLimit, gzipLimits } from "./limits.ts";
+import { readWasm } from "./wasm-binary.ts";
+import { functionsOf, innerLoops, vectorInstructions } from "./wasm-text.ts";
+
+const root = new URL("../../", import.meta.url);
+const read = (path: string) => new Uint8Array(readFileSync(new URL(path, root)));
+const builds = ["strict", "fast"] as const;
+const runs = (build: string) => build === "strict" || WebAssembly.validate(read("dist/saccade.fast.wasm"));
+
+describe.each(builds)("saccade.%s.wasm", (build) => {
+  const bytes = read(`dist/saccade.${build}.wasm`);
+  const wasm = readWasm(bytes);
+
+  it("imports one memory with a maximum and wasm-bindgen's table initialiser, nothing else", () => {
+    const memories = wasm.imports.filter(({ kind }) => kind === "memory");
+    expect(memories.map(({ memory }) => memory)).toEqual([
+      { minimum: expect.any(Number), maximum: 65536, shared: false },
+    ]);
+    const others = wasm.imports.filter(({ kind }) => kind !== "memory");
+    expect(others.map(({ name, kind }) => `${kind} ${name}`)).toEqual(["function __wbindgen_init_externref_table"]);
+    expect(wasm.memories).toBe(0);
+  });
+
+  it("has no start section and no passive data, so instantiating it again touches nothing else", () => {
+    expect(wasm.hasStart).toBe(false);
+    expect(wasm.sections).not.toContain(8);
+    expect(wasm.data.filter(({ passive }) => passive)).toEqual([]);
+  });
+
+  it("exports the stack pointer, the only mutable global", () => {
+    const mutable = wasm.globals.flatMap(({ mutable }, index) => (mutable ? [index] : []));
+    const exported = wasm.exports.filter(({ kind }) => kind === 3);
+    const stack = exported.find(({ name }) => name === "__stack_pointer");
+    expect(mutable).toEqual([stack?.index]);
+  });
+
+  it("exports the functions of the boundary", () => {
+    const functions = wasm.exports.filter(({ kind }) => kind === 0).map(({ name }) => name);
+    expect(functions.sort()).toEqual(["__wbindgen_start", "abi_field", "abi_fingerprint", "heap_base", "plan", "run"]);
+  });
+
+  it("carries no names, and few constants", () => {
+    expect(wasm.customs).toEqual([]);
+    const size = wasm.data.reduce((sum, { bytes: part }) => sum + part.length, 0);
+    expect(size).toBeLessThan(dataLimit);
+  });
+
+  it.runIf(runs(build))("writes to nothing below its heap but the stack", async () => {
+    const kernel = await instantiate(new Uint8Array(bytes));
+    const lowest = Math.min(...wasm.data.map(({ offset }) => offset));
+    // The stack is first, so that its overflow traps: constants begin where it ends.
+    expect(lowest).toBe(65536);
+    const constants = () => new Uint8Array(kernel.memory.buffer.slice(lowest, kernel.heap_base() >>> 0));
+    const before = constants();
+    for (const { offset, bytes: part } of wasm.data) {
+      expect(before.subarray(offset - lowest, offset - lowest + part.length)).toEqual(part);
+    }
+    const input = Float32Array.from(sampleOf("exp2", false).subarray(0, 4096), fromBits);
+    callFunction(kernel, "exp2", input);
+    callFunction(kernel, "tanh", input);
+    expect(constants()).toEqual(before);
+  });
+
+  it.runIf(runs(build))("lays its argument block out as the TypeScript table says", async () => {
+    const module = await WebAssembly.compile(bytes);
+    const { exports } = await WebAssembly.instantiate(module, importsOf(module));
+    const { abi_field, abi_fingerprint } = exports as Record<string, (i?: number) => number>;
+    const offsets = ATTENTION_FIELDS.map((_, i) => abi_field!(i) >>> 0);
+    expect(offsets).toEqual(ATTENTION_FIELDS.map(([name]) => ATTENTION_OFFSETS[name]));
+    expect(abi_field!(ATTENTION_FIELDS.length) >>> 0).toBe(ATTENTION_BYTE_LENGTH);
+    expect(abi_field!(ATTENTION_FIELDS.length + 1) >>> 0).toBe(0xffffffff);
+    expect(abi_fingerprint!() >>> 0).toBe(ABI_FINGERPRINT);
+  });
+
+  it("stays within its size", () => {
+    const size = gzipSync(bytes, { level: 9 }).length;
+    console.log(`saccade.${build}.wasm: ${bytes.length} bytes, ${size} after gzip`);
+    expect(size).toBeLessThan(gzipLimits.wasm);
+  });
+});
+
+function importsOf(module: WebAssembly.Module): WebAssembly.Imports {
+  const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {};
+  for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
+    imports[from] ??= {};
+    imports[from][name] = kind === "memory" ? new WebAssembly.Memory({ initial: 64, maximum: 65536 }) : () => {};
+  }
+  return imports;
+}
+
+describe("instructions", () => {
+  const everything = (build: string) => [...functionsOf(read(`dist/saccade.${build}.wasm`)).values()].join("\n");
+  const tiles = (build: string) => {
+    const functions = functionsOf(read(`pkg/${build}/saccade.named.wasm`));
+    return [...functions].filter(([name]) => name.includes("gemm_tile"));
+  };
+
+  it("are relaxed in fast and never in strict", () => {
+    expect(everything("strict")).not.toMatch(/relaxed/);
+    expect(everything("fast")).toMatch(/f32x4\.relaxed_madd/);
+  });
+
+  it("of the strict 4 x 8 tile are 8 products, 8 sums, 4 splats and 2 loads a step", () => {
+    const found = tiles("strict");
+    expect(found.length).toBeGreaterThan(0);
+    for (const [name, text] of found) {
+      expect(innerLoops(text).map(vectorInstructions), name).toEqual([
+        { "f32x4.mul": 8, "f32x4.add": 8, "v128.load32_splat": 4, "v128.load": 2 },
+      ]);
+    }
+  });
+
+  it("of the fast 4 x 8 tile are 8 relaxed multiply-adds, 4 splats and 2 loads a step", () => {
+    const found = tiles("fast");
+    expect(found.length).toBeGreaterThan(0);
+    for (const [name, text] of found) {
+      expect(innerLoops(text).map(vectorInstructions), name).toEqual([
+        { "f32x4.relaxed_madd": 8, "v128.load32_splat": 4, "v128.load": 2 },
+      ]);
+    }
+  });
+
+  it("are the same in the named module as in the shipped one", () => {
+    for (const build of builds) {
+      const named = vectorInstructions([...functionsOf(read(`pkg/${build}/saccade.named.wasm`)).values()].join("\n"));
+      expect(vectorInstructions(everything(build))).toEqual(named);
+    }
+  });
+});
+
+describe("JavaScript", () => {
+  it.each(["node", "browser"])("dist/%s.js with all that it imports stays within its size", (entry) => {
+    const seen = new Map<string, string>();
+    const visit = (url: URL) => {
+      if (seen.has(url.href)) return;
+      const text = readFileSync(url, "utf8");
+      seen.set(url.href, text);
+      for (const [, path] of text.matchAll(/\b(?:from|import)\s*\(?\s*["'](\.[^"']+\.js)["']/g))
+        visit(new URL(path!, url));
+    };
+    visit(new URL(`dist/${entry}.js`, root));
+    // What a page pays: bundlers take comments and long names off.
+    const minified = [...seen].map(([name, text]) => minifySync(name, text, { module: true }).code).join("");
+    const size = gzipSync(minified, { level: 9 }).length;
+    console.log(`dist/${entry}.js: ${seen.size} files, ${size} bytes minified and after gzip`);
+    expect(size).toBeLessThan(gzipLimits.entry);
+  });
+});

@@ -1,0 +1,10 @@
+/** What the package may weigh, in bytes after gzip. Raising a limit is a decision: say why where it is raised. */
+export const gzipLimits = {
+  /** Either wasm file. */
+  wasm: 60 * 1024,
+  /** An entry (`node.js` or `browser.js`) with all that it imports, minified. */
+  entry: 12 * 1024,
+};
+
+/** Bytes of data segments: constants of the kernels and the few bytes that wasm-bindgen brings along. */
+export const dataLimit = 8 * 1024;

@@ -1,0 +1,67 @@
+// A static server on the loopback: folders are mounted under prefixes, every answer is cross-origin isolated.
+import { createReadStream, statSync } from "node:fs";
+import { createServer } from "node:http";
+import { extname, join, normalize, sep } from "node:path";
+
+const types = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".json": "application/json",
+  ".map": "application/json",
+  ".wasm": "application/wasm",
+};
+
+const isolation = {
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-embedder-policy": "require-corp",
+  "cross-origin-resource-policy": "same-origin",
+  "cache-control": "no-store",
+};
+
+const policy = (script) => ({
+  "content-security-policy": `default-src 'none'; script-src ${script}; connect-src 'self'`,
+});
+
+/**
+ * `mounts` maps a URL prefix to a folder; `answers` maps an exact path to { status, headers, body }.
+ * Pages under `/strict/` allow wasm and nothing else that evaluates; pages under `/forbidden/` do not even allow wasm.
+ */
+export async function serve({ mounts, answers }) {
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url, "http://localhost");
+    const given = answers[pathname];
+    if (given) {
+      response.writeHead(given.status, { ...isolation, ...given.headers }).end(given.body);
+      return;
+    }
+    const prefix = Object.keys(mounts).find((key) => pathname.startsWith(key));
+    const rest = prefix && decodeURIComponent(pathname.slice(prefix.length));
+    const path =
+      prefix && join(mounts[prefix], normalize(rest === "" || rest.endsWith("/") ? `${rest}index.html` : rest));
+    const inside = path?.startsWith(mounts[prefix] + sep);
+    const found = inside && statSync(path, { throwIfNoEntry: false })?.isFile();
+    if (!found) {
+      response.writeHead(404, { ...isolation, "content-type": "text/plain" }).end("not found");
+      return;
+    }
+    const security = pathname.startsWith("/strict/")
+      ? policy("'self' 'wasm-unsafe-eval'")
+      : pathname.startsWith("/forbidden/")
+        ? policy("'self'")
+        : {};
+    const type = types[extname(path)] ?? "application/octet-stream";
+    response.writeHead(200, { ...isolation, ...security, "content-type": type });
+    createReadStream(path).pipe(response);
+  });
+  await new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", resolve);
+  });
+  return {
+    origin: `http://localhost:${server.address().port}`,
+    close: () => {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
