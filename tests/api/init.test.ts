@@ -1,0 +1,269 @@
+// One default engine or many: made once, refused with other options, made again after a failure. Each test takes a
+// fresh copy of the package, since the default engine is the package's own state.
+import type { RequestListener } from "node:http";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { fresh, freshBrowser, rejection, served, wasmBytes, wasmModule, works } from "./fresh-package.ts";
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+});
+
+describe("the default engine", () => {
+  it("is made by the first call, in Node", async () => {
+    const saccade = await fresh();
+    works(saccade);
+    const engine = await saccade.init();
+    expect(engine.stats()).toMatchObject({
+      build: "strict",
+      numerics: "saccade-attn-f32-v1",
+      liveBytes: 0,
+      tensors: 0,
+    });
+  });
+
+  it("is made once: concurrent calls share one promise, later ones give the same engine", async () => {
+    const saccade = await fresh();
+    const first = saccade.init();
+    expect(saccade.init({ build: "strict" })).toBe(first);
+    const engine = await first;
+    expect(saccade.init()).toBe(first);
+    expect(saccade.initSync()).toBe(engine);
+    works(saccade);
+  });
+
+  it("a call while init() is under way says so", async () => {
+    const saccade = await fresh();
+    const loading = saccade.init();
+    expect(() => works(saccade)).toThrow(
+      expect.objectContaining({
+        code: "ERR_SACCADE_NOT_INITIALIZED",
+        message: expect.stringMatching(/await the init\(\) under way/),
+      }),
+    );
+    expect(() => saccade.initSync()).toThrow(expect.objectContaining({ code: "ERR_SACCADE_ALREADY_INITIALIZED" }));
+    await loading;
+    works(saccade);
+  });
+
+  it.each([
+    [{ memory: { maximumMiB: 64 } }, { memory: { maximumMiB: 65 } }, "maximumMiB"],
+    [{}, { memory: { initialMiB: 7 } }, "initialMiB"],
+    [{}, { module: wasmModule() }, "module"],
+  ])("other options are refused: %j, then %j", async (one, other, name) => {
+    const saccade = await fresh();
+    const pending = saccade.init(one);
+    const early = await rejection(saccade.init(other));
+    await pending;
+    const late = await rejection(saccade.init(other));
+    for (const error of [early, late]) {
+      expect(error).toBeInstanceOf(saccade.SaccadeError);
+      expect(error.code).toBe("ERR_SACCADE_ALREADY_INITIALIZED");
+      expect(error.message).toBe(
+        `init: saccade is already initialised with another ${name}; make a further engine with createEngine()`,
+      );
+    }
+    expect(await saccade.init()).toBe(await pending);
+    works(saccade);
+  });
+
+  it("build fast after strict is refused", async () => {
+    const saccade = await fresh();
+    saccade.initSync({ module: wasmModule() });
+    expect(() => saccade.initSync({ build: "fast" })).toThrow(/already initialised with another build/);
+    works(saccade);
+  });
+
+  it("a failure is forgotten, so a retry works", async () => {
+    const saccade = await fresh();
+    const missing = new URL("./no-such-file.wasm", import.meta.url);
+    const error = await rejection(saccade.init({ module: missing }));
+    expect(error).toMatchObject({ code: "ERR_SACCADE_WASM_LOAD", url: missing.href });
+    expect(error.message).toMatch(/ENOENT/);
+    await saccade.init();
+    works(saccade);
+  });
+
+  it("can be disposed of and made anew", async () => {
+    const saccade = await fresh();
+    const engine = await saccade.init();
+    engine.dispose();
+    const next = await saccade.init({ memory: { maximumMiB: 17 } });
+    expect(next).not.toBe(engine);
+    works(saccade);
+  });
+});
+
+describe("in a browser", () => {
+  it("a call before init() says what to write", async () => {
+    const saccade = await freshBrowser();
+    expect(() => works(saccade)).toThrow(
+      expect.objectContaining({
+        code: "ERR_SACCADE_NOT_INITIALIZED",
+        message: 'attention: saccade is not initialised: write `await init()` first (import { init } from "saccade")',
+      }),
+    );
+    expect(() => saccade.Tensor.zeros([1])).toThrow(/^Tensor\.zeros: saccade is not initialised/);
+    expect(() => saccade.initSync()).toThrow(/^initSync: files cannot be read synchronously here/);
+    saccade.initSync({ module: wasmBytes() });
+    works(saccade);
+  });
+
+  it("init() fetches the file beside the script", async () => {
+    const saccade = await freshBrowser();
+    const asked: string[] = [];
+    vi.stubGlobal("fetch", async (url: unknown) => {
+      asked.push(String(url));
+      return new Response(wasmBytes(), { headers: { "content-type": "application/wasm" } });
+    });
+    await saccade.init();
+    expect(asked).toHaveLength(1);
+    expect(asked[0]).toMatch(/\/dist\/saccade\.strict\.wasm$/);
+    works(saccade);
+  });
+});
+
+describe("options", () => {
+  it.each<[object, string, RegExp]>([
+    [{ moduel: 1 }, "OPTION", /^init: there is no option "moduel"; did you mean "module"\?/],
+    [{ build: "fastest" }, "OPTION", /options\.build is "fastest"; expected "strict" or "fast"/],
+    [
+      { memory: { maximumMB: 3 } },
+      "OPTION",
+      /options\.memory: there is no option "maximumMB"; did you mean "maximumMiB"/,
+    ],
+    [{ memory: 3 }, "ARGUMENT", /options\.memory: options is 3/],
+    [{ memory: { maximumMiB: "3" } }, "ARGUMENT", /options\.memory\.maximumMiB is "3"; expected a number/],
+    [{ memory: { maximumMiB: 0 } }, "RANGE", /options\.memory\.maximumMiB is 0; expected an integer from 1 to 4096/],
+    [{ memory: { maximumMiB: 4097 } }, "RANGE", /maximumMiB is 4097/],
+    [{ memory: { initialMiB: 1.5 } }, "RANGE", /initialMiB is 1\.5/],
+    [
+      { memory: { initialMiB: 8, maximumMiB: 4 } },
+      "RANGE",
+      /initialMiB is 8, above options\.memory\.maximumMiB, which is 4/,
+    ],
+    [{ threads: 2 }, "UNSUPPORTED", /options\.threads is 2; this version runs on one thread/],
+    [{ threads: "auto" }, "UNSUPPORTED", /options\.threads is "auto"/],
+    [{ idleTimeoutMs: 2 }, "UNSUPPORTED", /option "idleTimeoutMs" is not available in this version/],
+    [{ signal: 1 }, "ARGUMENT", /options\.signal is 1; expected an AbortSignal/],
+    [{ warmup: 1 }, "ARGUMENT", /options\.warmup is 1/],
+  ])("%j", async (options, code, message) => {
+    const saccade = await fresh();
+    for (const make of [saccade.init, saccade.createEngine]) {
+      const error = await rejection(make(options));
+      expect(error.code).toBe(`ERR_SACCADE_${code}`);
+      expect(error.message.replace("createEngine:", "init:")).toMatch(message);
+    }
+    works(saccade);
+  });
+
+  it("are read once, own ones only", async () => {
+    const saccade = await fresh();
+    const reads: string[] = [];
+    const watched = <T extends object>(options: T): T =>
+      new Proxy(Object.setPrototypeOf(options, { build: "none" }), {
+        get(target, name, receiver) {
+          reads.push(String(name));
+          return Reflect.get(target, name, receiver);
+        },
+      });
+    await saccade.init(watched({ memory: watched({ initialMiB: 1, maximumMiB: 8 }), warmup: false }));
+    expect(reads.sort()).toEqual(["initialMiB", "maximumMiB", "memory", "warmup"]);
+    works(saccade);
+  });
+
+  it("threads: 1 and warmup are taken", async () => {
+    const saccade = await fresh();
+    const engine = await saccade.init({ threads: 1, warmup: true });
+    expect(engine.stats().liveBytes).toBe(0);
+  });
+
+  it("build fast runs where relaxed SIMD is, and is refused where it is not", async () => {
+    const saccade = await fresh();
+    if (saccade.capabilities().relaxedSimd) {
+      const engine = await saccade.init({ build: "fast" });
+      expect(engine.stats()).toMatchObject({ build: "fast", numerics: "relaxed" });
+      engine.selfTest();
+    }
+    vi.spyOn(WebAssembly, "validate").mockImplementation((bytes) => new Uint8Array(bytes as ArrayBuffer).length < 35);
+    expect(saccade.capabilities()).toMatchObject({ simd: true, relaxedSimd: false });
+    const error = await rejection(saccade.createEngine({ build: "fast" }));
+    expect(error).toMatchObject({ code: "ERR_SACCADE_UNSUPPORTED", message: expect.stringMatching(/relaxed SIMD/) });
+    vi.spyOn(WebAssembly, "validate").mockReturnValue(false);
+    expect((await rejection(saccade.createEngine())).code).toBe("ERR_SACCADE_UNSUPPORTED");
+  });
+
+  it("capabilities are honest about threads", async () => {
+    const { capabilities } = await fresh();
+    expect(capabilities()).toEqual({
+      simd: true,
+      relaxedSimd: expect.any(Boolean),
+      threads: { available: false, reason: "not-built" },
+      float16Array: "Float16Array" in globalThis,
+    });
+  });
+});
+
+describe("signal", () => {
+  const never: RequestListener = () => {};
+
+  it("already aborted: rejects with the reason, and a retry works", async () => {
+    const saccade = await fresh();
+    const reason = new Error("changed my mind");
+    expect(await rejection(saccade.init({ signal: AbortSignal.abort(reason) }))).toBe(reason);
+    expect(await rejection(saccade.createEngine({ signal: AbortSignal.abort(reason) }))).toBe(reason);
+    works(saccade);
+  });
+
+  it("aborts a download", () =>
+    served(never, async (url) => {
+      const saccade = await fresh();
+      for (const make of [saccade.init, saccade.createEngine]) {
+        const controller = new AbortController();
+        const loading = make({ module: url, signal: controller.signal });
+        setTimeout(() => controller.abort("enough"), 20);
+        expect(await loading.catch((reason: unknown) => reason)).toBe("enough");
+      }
+      await saccade.init();
+      works(saccade);
+    }));
+
+  it("ends one caller's wait, not the others'", async () => {
+    const saccade = await fresh();
+    const controller = new AbortController();
+    const patient = saccade.init();
+    const hasty = saccade.init({ signal: controller.signal });
+    controller.abort("enough");
+    expect(await hasty.catch((reason: unknown) => reason)).toBe("enough");
+    const engine = await patient;
+    expect(engine.disposed).toBe(false);
+    expect(await saccade.init()).toBe(engine);
+    works(saccade);
+  });
+});
+
+describe("the self-test", () => {
+  it("notices a wasm that computes something else", async () => {
+    const saccade = await fresh();
+    // The lowest bit of one coefficient of exp2, 3f317219, wherever it stands.
+    const bytes = wasmBytes();
+    const coefficient = Buffer.from([0x19, 0x72, 0x31, 0x3f]);
+    let at = Buffer.from(bytes.buffer).indexOf(coefficient);
+    expect(at).toBeGreaterThan(0);
+    for (; at >= 0; at = Buffer.from(bytes.buffer).indexOf(coefficient)) bytes[at]! ^= 1;
+    const error = await rejection(saccade.createEngine({ module: bytes }));
+    expect(error).toMatchObject({ code: "ERR_SACCADE_SELF_TEST" });
+    expect(error.message).toMatch(/^createEngine: the strict build computes another result/);
+  });
+
+  it("takes less than 5 ms", async () => {
+    const { init } = await fresh();
+    const engine = await init();
+    const times = Array.from({ length: 5 }, () => {
+      const start = performance.now();
+      engine.selfTest();
+      return performance.now() - start;
+    });
+    expect(Math.min(...times)).toBeLessThan(5);
+  });
+});

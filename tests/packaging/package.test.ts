@@ -1,0 +1,172 @@
+// The packed tarball, as a user gets it: what is in it, that it installs alone, imports, type-checks and bundles.
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const LONG = 120_000;
+
+let folder: string;
+let files: string[];
+let installed: string;
+
+function run(command: string, args: readonly string[], cwd: string): string {
+  try {
+    return execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string };
+    throw new Error(`${command} ${args.join(" ")}\n${stdout}\n${stderr}`);
+  }
+}
+
+const node = (args: readonly string[], cwd = folder): string => run(process.execPath, args, cwd);
+const npm = (args: readonly string[], cwd: string): string =>
+  run(process.platform === "win32" ? "npm.cmd" : "npm", args, cwd);
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "saccade-package-"));
+  const [packed] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", folder], root)) as [
+    { filename: string; files: { path: string }[] },
+  ];
+  files = packed.files.map(({ path }) => path).sort();
+  writeFileSync(join(folder, "package.json"), '{ "name": "user", "private": true, "type": "module" }\n');
+  npm(["install", "--offline", "--no-audit", "--no-fund", `./${packed.filename}`], folder);
+  installed = join(folder, "node_modules", "saccade");
+}, LONG);
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const read = (path: string): string => readFileSync(join(installed, path), "utf8");
+
+describe("the tarball", () => {
+  it("holds what it must and nothing else", () => {
+    const fixed = files.filter((path) => !/^dist\/(types\/.*\.d\.ts|shared-[a-z-]+\.js(\.map)?)$/.test(path));
+    const entries = ["browser", "interop", "node", "viz"].flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]);
+    expect(fixed).toEqual(
+      ["LICENSE", "README.md", ...entries, "dist/saccade.fast.wasm", "dist/saccade.strict.wasm", "package.json"].sort(),
+    );
+    for (const path of ["entry/node", "viz/index", "interop/index"]) expect(files).toContain(`dist/types/${path}.d.ts`);
+  });
+
+  it("depends on nothing", () => {
+    const manifest = JSON.parse(read("package.json")) as { scripts?: object };
+    for (const name of ["dependencies", "peerDependencies", "optionalDependencies", "bundledDependencies"]) {
+      expect(manifest).not.toHaveProperty(name);
+    }
+    expect(readdirSync(join(folder, "node_modules")).filter((name) => !name.startsWith("."))).toEqual(["saccade"]);
+    const scripts = Object.keys(manifest.scripts ?? {});
+    expect(scripts.filter((name) => /^(pre|post)?install$|^prepare$/.test(name))).toEqual([]);
+  });
+
+  it("names only files that are there, and keeps the entries that set up", () => {
+    const manifest = JSON.parse(read("package.json")) as {
+      exports: Record<string, string | Record<string, string>>;
+      sideEffects: string[];
+    };
+    const targets = Object.values(manifest.exports).flatMap((target) =>
+      typeof target === "string" ? [target] : Object.values(target),
+    );
+    for (const target of targets) expect(files).toContain(target.replace(/^\.\//, ""));
+    // Each entry says what its platform can do when it runs: a bundler must not drop that.
+    expect(manifest.sideEffects).toEqual(["./dist/node.js", "./dist/browser.js"]);
+  });
+
+  it("speaks to the wasm itself: no generated glue, no path of the machine that built it", () => {
+    for (const path of files.filter((each) => each.endsWith(".js"))) {
+      const code = read(path);
+      expect(code, path).not.toMatch(/__wbg_|__wbindgen_(malloc|free|realloc|throw)|takeObject|wasm-bindgen/);
+      expect(code, path).not.toContain(root.replace(/\/$/, ""));
+    }
+    for (const path of files.filter((each) => each.endsWith(".map"))) expect(read(path), path).not.toContain(root);
+  });
+
+  it("only the Node entry names a module of Node", () => {
+    const naming = files.filter((path) => path.endsWith(".js") && /from\s*["']node:/.test(read(path)));
+    expect(naming).toEqual(["dist/node.js"]);
+  });
+});
+
+describe("an installation", () => {
+  it("imports and computes, without another file", () => {
+    writeFileSync(
+      join(folder, "use.mjs"),
+      `import { attention, capabilities, init, SaccadeError, Tensor } from "saccade";
+       const x = { data: new Float32Array([1, 2]), shape: [1, 2] };
+       const lazily = attention(x, x, x).out.data;
+       const engine = await init();
+       using_(Tensor.from(x));
+       function using_(t) { console.log(JSON.stringify([[...attention(t, t, t).out.data], [...lazily], engine.stats().build,
+         new SaccadeError("ERR_SACCADE_UNSUPPORTED", "").name, capabilities().simd])); t.dispose(); }`,
+    );
+    expect(JSON.parse(node(["use.mjs"]))).toEqual([[1, 2], [1, 2], "strict", "SaccadeError", true]);
+  });
+
+  it("its sub-paths import too", () => {
+    const code = `for (const name of ["saccade/viz", "saccade/interop"]) console.log(Object.keys(await import(name)).length > 0);
+      console.log(import.meta.resolve("saccade/saccade.strict.wasm").endsWith("/dist/saccade.strict.wasm"));`;
+    writeFileSync(join(folder, "paths.mjs"), code);
+    expect(node(["paths.mjs"]).trim().split("\n")).toEqual(["true", "true", "true"]);
+  });
+
+  it.each(["nodenext", "bundler"])(
+    "type-checks under moduleResolution %s, its own declarations included",
+    (moduleResolution) => {
+      writeFileSync(
+        join(folder, "use.ts"),
+        `import { attention, init, Tensor, type AttentionOptions, type TensorLike } from "saccade";
+         import * as viz from "saccade/viz";
+         import * as interop from "saccade/interop";
+         await init({ memory: { maximumMiB: 64 } });
+         const x: TensorLike = { data: new Float32Array(8), shape: [2, 4] };
+         const options: AttentionOptions = { causal: true };
+         const lse: Float32Array = attention(x, x, x, { returnLse: true }).lse.data;
+         const plain: Float32Array = attention(x, Tensor.from(x), x, options).out.data;
+         // @ts-expect-error -- not asked for
+         attention(x, x, x).lse;
+         export { interop, lse, plain, viz };\n`,
+      );
+      const compilerOptions = {
+        target: "ES2022",
+        lib: ["ES2022", "DOM"],
+        types: [],
+        module: moduleResolution === "nodenext" ? "nodenext" : "esnext",
+        moduleResolution,
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        noEmit: true,
+        skipLibCheck: false,
+      };
+      writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["use.ts"] }));
+      expect(node([join(root, "node_modules/typescript/bin/tsc"), "-p", "."])).toBe("");
+    },
+    LONG,
+  );
+
+  it(
+    "bundles for a browser: the entry stays, the wasm comes along",
+    async () => {
+      writeFileSync(join(folder, "index.html"), '<!doctype html><script type="module" src="./app.js"></script>\n');
+      writeFileSync(
+        join(folder, "app.js"),
+        'import { attention } from "saccade";\nglobalThis.attention = attention;\n',
+      );
+      const { build } = await import("vite");
+      await build({
+        root: folder,
+        logLevel: "silent",
+        configFile: false,
+        build: { outDir: "bundle", minify: false, assetsInlineLimit: 0 },
+      });
+      const assets = readdirSync(join(folder, "bundle", "assets"));
+      expect(assets.some((name) => /^saccade\.strict.*\.wasm$/.test(name))).toBe(true);
+      const script = assets.find((name) => name.endsWith(".js"))!;
+      const code = readFileSync(join(folder, "bundle", "assets", script), "utf8");
+      expect(code).toMatch(/saccade\.strict-?[\w-]*\.wasm/);
+      expect(code).not.toMatch(/from\s*["']node:/);
+    },
+    LONG,
+  );
+});

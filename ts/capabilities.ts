@@ -1,0 +1,35 @@
+/**
+ * What this JavaScript engine offers, asked without loading anything.
+ */
+
+import { hasFloat16Array } from "./layout/typed-array.ts";
+import { hasRelaxedSimd, hasSimd } from "./wasm/features.ts";
+
+/** What {@link capabilities} tells. */
+export interface Capabilities {
+  /** Fixed-width SIMD: without it nothing here runs. */
+  readonly simd: boolean;
+  /** Relaxed SIMD: what `build: "fast"` needs. */
+  readonly relaxedSimd: boolean;
+  /** Whether more than one thread can be used, or why not: `"not-built"` says that this version has no threads. */
+  readonly threads: { readonly available: false; readonly reason: "not-built" };
+  /** Whether float16 data come as `Float16Array`; elsewhere they are raw bits in a `Uint16Array`. */
+  readonly float16Array: boolean;
+}
+
+/**
+ * What this JavaScript engine offers. Needs no initialisation.
+ *
+ * @example
+ * ```ts
+ * await init({ build: capabilities().relaxedSimd ? "fast" : "strict" });
+ * ```
+ */
+export function capabilities(): Capabilities {
+  return {
+    simd: hasSimd(),
+    relaxedSimd: hasRelaxedSimd(),
+    threads: { available: false, reason: "not-built" },
+    float16Array: hasFloat16Array,
+  };
+}

@@ -1,0 +1,112 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/**
+ * An engine: one instance of the wasm with a memory of its own. `init` makes the default one, `createEngine` further
+ * ones; tensors of one engine cannot be used with another.
+ */
+
+import { disposeKey } from "./dispose.ts";
+import { describe, SaccadeTypeError } from "./errors.ts";
+import type { Build, WasmInstance } from "./wasm/instance.ts";
+import { selfTest } from "./wasm/self-test.ts";
+
+/** What {@link Engine.stats} tells. */
+export interface EngineStats {
+  /** Which artifact runs. */
+  readonly build: Build;
+  /**
+   * The numeric profile. The strict build has the same bits on every engine and CPU; the fast build keeps the meaning
+   * and the error bound, not the bits, and says `"relaxed"`.
+   */
+  readonly numerics: "saccade-attn-f32-v1" | "relaxed";
+  /** Bytes that tensors hold (each rounded up to 64), and a call's temporaries while it runs. */
+  readonly liveBytes: number;
+  /** The largest `liveBytes` so far. */
+  readonly peakBytes: number;
+  /** Bytes of the wasm memory. It grows when it must and never shrinks. */
+  readonly memoryBytes: number;
+  /** Tensors that have not been disposed of. */
+  readonly tensors: number;
+}
+
+let readInstance: (engine: Engine) => WasmInstance;
+let isEngine: (value: object) => value is Engine;
+
+/**
+ * An engine. Made by `init`, `initSync` and `createEngine`, never with `new`.
+ *
+ * @example
+ * ```ts
+ * using engine = await createEngine({ memory: { maximumMiB: 256 } });
+ * const { out } = attention(query, key, value, { engine });
+ * console.log(engine.stats().peakBytes);
+ * ```
+ */
+export class Engine {
+  readonly #instance: WasmInstance;
+
+  static {
+    readInstance = (engine) => engine.#instance;
+    isEngine = (value): value is Engine => #instance in value;
+  }
+
+  /** @internal */
+  constructor(instance: WasmInstance) {
+    this.#instance = instance;
+  }
+
+  /** Whether {@link Engine.dispose} has been called. */
+  get disposed(): boolean {
+    return this.#instance.disposed;
+  }
+
+  /**
+   * Memory and build, as they are now.
+   *
+   * @throws SaccadeError `ERR_SACCADE_DISPOSED`
+   */
+  stats(): EngineStats {
+    const { build, tensors, memoryIfAny } = this.#instance;
+    const memory = memoryIfAny ?? this.#instance.memory("stats");
+    return {
+      build,
+      numerics: build === "strict" ? "saccade-attn-f32-v1" : "relaxed",
+      liveBytes: memory.liveBytes,
+      peakBytes: memory.peakBytes,
+      memoryBytes: memory.byteLength,
+      tensors,
+    };
+  }
+
+  /**
+   * Runs a small attention call whose answer is known, and compares. It has already run once when the engine was
+   * made, and takes a few milliseconds at most.
+   *
+   * @throws SaccadeError `ERR_SACCADE_SELF_TEST` where the answer is another one
+   */
+  selfTest(): void {
+    selfTest(this.#instance, "selfTest");
+  }
+
+  /** Gives the engine's memory back; its tensors are disposed with it. May be called again. */
+  dispose(): void {
+    this.#instance.dispose();
+  }
+
+  /** {@link Engine.dispose}, for `using`. */
+  [disposeKey](): void {
+    this.dispose();
+  }
+}
+
+/**
+ * The instance of an engine given in options.
+ *
+ * @throws TypeError `ERR_SACCADE_ARGUMENT` for anything that is no engine
+ */
+export function instanceOf(engine: unknown, caller: string): WasmInstance {
+  if (typeof engine === "object" && engine !== null && isEngine(engine)) return readInstance(engine);
+  throw new SaccadeTypeError(
+    "ERR_SACCADE_ARGUMENT",
+    `${caller}: options.engine is ${describe(engine)}; expected an engine made by createEngine() or init()`,
+  );
+}

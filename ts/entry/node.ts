@@ -1,0 +1,24 @@
+/**
+ * Entry for Node: the wasm is a file beside this script and is read synchronously, so the first call that needs the
+ * engine can make it.
+ *
+ * @packageDocumentation
+ */
+
+import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { pathToFileURL } from "node:url";
+import { setPlatform } from "../platform.ts";
+
+setPlatform({
+  wasmUrl: (build) =>
+    build === "fast"
+      ? new URL("./saccade.fast.wasm", import.meta.url)
+      : new URL("./saccade.strict.wasm", import.meta.url),
+  // One letter before the colon is a drive, not a scheme.
+  toUrl: (reference) => (/^[a-z][a-z0-9+.-]+:/i.test(reference) ? new URL(reference) : pathToFileURL(reference)),
+  read: (url) => (url.protocol === "file:" ? readFile(url).then((bytes) => new Uint8Array(bytes)) : undefined),
+  readSync: (url) => new Uint8Array(readFileSync(url)),
+});
+
+export * from "../index.ts";

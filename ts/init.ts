@@ -1,0 +1,294 @@
+/**
+ * Making engines: the default one by `init` or `initSync` (or, where files can be read synchronously, by the first
+ * call that needs it), further ones by `createEngine`.
+ */
+
+import { Engine, instanceOf } from "./engine.ts";
+import { SaccadeError } from "./errors.ts";
+import { conflictOf, type ResolvedInit, resolveInit } from "./layout/init.ts";
+import { currentPlatform } from "./platform.ts";
+import { hasRelaxedSimd, hasSimd } from "./wasm/features.ts";
+import { type Build, instantiate, instantiateSync, type WasmInstance } from "./wasm/instance.ts";
+import { loadError, loadModule, loadModuleSync, type WasmSource } from "./wasm/loader.ts";
+import { selfTest, warmUp } from "./wasm/self-test.ts";
+
+/** Sizes of an engine's memory. */
+export interface MemoryOptions {
+  /** MiB at the start; an integer from 1. Default 2. */
+  initialMiB?: number | undefined;
+  /** MiB that the memory may grow to; an integer up to 4096. Default 4096. */
+  maximumMiB?: number | undefined;
+}
+
+/** Options of {@link init} and {@link createEngine}. */
+export interface InitOptions {
+  /**
+   * The wasm: a compiled module, its bytes, a response, its place, or a promise of one of these. Default: the file
+   * beside this package's script. A string is a URL (relative to the page); in Node also a path.
+   */
+  module?: WasmSource | PromiseLike<WasmSource> | undefined;
+  /**
+   * `"strict"` (default): the same bits on every engine and CPU. `"fast"`: relaxed SIMD, where it is there; elsewhere
+   * `ERR_SACCADE_UNSUPPORTED`, never another build in silence.
+   */
+  build?: Build | undefined;
+  /** Sizes of the engine's memory. */
+  memory?: MemoryOptions | undefined;
+  /** Runs the kernels until the JavaScript engine has compiled them with its best tier. Default false. */
+  warmup?: boolean | undefined;
+  /** Stops the loading; the promise then rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /** Threads to use: this version runs on one. */
+  threads?: 1 | undefined;
+}
+
+/** Options of {@link initSync}. */
+export interface InitSyncOptions {
+  /** The wasm as a compiled module or bytes. In Node it may be left out: the file beside the script is read. */
+  module?: WebAssembly.Module | BufferSource | undefined;
+  /** As in {@link InitOptions.build}. */
+  build?: Build | undefined;
+  /** As in {@link InitOptions.memory}. */
+  memory?: MemoryOptions | undefined;
+  /** As in {@link InitOptions.warmup}. */
+  warmup?: boolean | undefined;
+  /** As in {@link InitOptions.threads}. */
+  threads?: 1 | undefined;
+}
+
+interface Loading {
+  readonly options: ResolvedInit;
+  readonly promise: Promise<Engine>;
+  readonly abort: AbortController;
+  /** Callers that still want the result. */
+  waiting: number;
+}
+
+let current: { readonly engine: Engine; readonly options: ResolvedInit; readonly promise: Promise<Engine> } | undefined;
+let loading: Loading | undefined;
+
+/** The package's own files, compiled once, whatever number of engines runs them. */
+const compiled = new Map<Build, WebAssembly.Module>();
+
+/**
+ * Loads the wasm and makes the default engine. May be called any number of times: concurrent calls share one promise,
+ * later ones resolve at once, and after a failure the next call tries again. What a later call's options leave out is
+ * taken as it is.
+ *
+ * In Node this call may be left out: the first function that needs the engine initialises it.
+ *
+ * @returns the default engine
+ * @throws SaccadeError `ERR_SACCADE_ALREADY_INITIALIZED` where the default engine was made with other options (make
+ *   your own with {@link createEngine}); `ERR_SACCADE_WASM_LOAD`, `ERR_SACCADE_WASM_FORBIDDEN`,
+ *   `ERR_SACCADE_UNSUPPORTED`, `ERR_SACCADE_OUT_OF_MEMORY`, `ERR_SACCADE_SELF_TEST`
+ * @throws TypeError `ERR_SACCADE_OPTION`, `ERR_SACCADE_ARGUMENT`; RangeError `ERR_SACCADE_RANGE`
+ *
+ * @example
+ * ```ts
+ * import { attention, init } from "saccade";
+ *
+ * await init();
+ * const { out } = attention(query, key, value, { causal: true });
+ * ```
+ */
+export function init(options?: InitOptions): Promise<Engine> {
+  let resolved: ResolvedInit;
+  try {
+    resolved = resolveInit(options, "init");
+    resolved.signal?.throwIfAborted();
+    assertCompatible(resolved, "init");
+  } catch (error) {
+    return Promise.reject(error);
+  }
+  if (current !== undefined) return current.promise;
+  loading ??= startLoading(resolved);
+  return follow(loading, resolved.signal);
+}
+
+/**
+ * Makes the default engine at once, from a compiled module or bytes: for workers, edge runtimes and tests.
+ *
+ * @returns the default engine
+ * @throws as {@link init}; also `ERR_SACCADE_ALREADY_INITIALIZED` while an `init()` is under way
+ *
+ * @example
+ * ```ts
+ * import module from "saccade/saccade.strict.wasm";
+ * import { initSync } from "saccade";
+ *
+ * initSync({ module });
+ * ```
+ */
+export function initSync(options?: InitSyncOptions): Engine {
+  const resolved = resolveInit(options, "initSync");
+  assertCompatible(resolved, "initSync");
+  if (current !== undefined) return current.engine;
+  if (loading !== undefined) {
+    throw new SaccadeError(
+      "ERR_SACCADE_ALREADY_INITIALIZED",
+      "initSync: an init() is under way; await it, or make another engine with createEngine()",
+    );
+  }
+  return setCurrent(makeEngineSync(resolved, "initSync"), resolved).engine;
+}
+
+/**
+ * Makes an engine with an instance and a memory of its own, beside the default one and any others.
+ *
+ * @throws as {@link init}, but for `ERR_SACCADE_ALREADY_INITIALIZED`
+ *
+ * @example
+ * ```ts
+ * using engine = await createEngine({ build: "fast", memory: { maximumMiB: 512 } });
+ * const { out } = attention(query, key, value, { engine });
+ * ```
+ */
+export async function createEngine(options?: InitOptions): Promise<Engine> {
+  const resolved = resolveInit(options, "createEngine");
+  const { signal } = resolved;
+  signal?.throwIfAborted();
+  return signal === undefined
+    ? makeEngine(resolved, undefined, "createEngine")
+    : abortable(makeEngine(resolved, signal, "createEngine"), signal, () => {});
+}
+
+/** The instance for a call: that of `engine`, else the default one, which is made here where that can be done at once. */
+export function instanceFor(engine: unknown, caller: string): WasmInstance {
+  if (engine !== undefined) return instanceOf(engine, caller);
+  const existing = living();
+  if (existing !== undefined) return instanceOf(existing.engine, caller);
+  if (loading === undefined && currentPlatform().readSync !== undefined) {
+    const resolved = resolveInit(undefined, caller);
+    return instanceOf(setCurrent(makeEngineSync(resolved, caller), resolved).engine, caller);
+  }
+  const advice =
+    loading === undefined
+      ? 'write `await init()` first (import { init } from "saccade")'
+      : "await the init() under way";
+  throw new SaccadeError("ERR_SACCADE_NOT_INITIALIZED", `${caller}: saccade is not initialised: ${advice}`);
+}
+
+/** The default engine, unless it has been disposed of: then there is none. */
+function living(): typeof current {
+  if (current?.engine.disposed) current = undefined;
+  return current;
+}
+
+function setCurrent(engine: Engine, options: ResolvedInit): NonNullable<typeof current> {
+  current = { engine, options, promise: Promise.resolve(engine) };
+  return current;
+}
+
+function assertCompatible(options: ResolvedInit, caller: string): void {
+  const earlier = living()?.options ?? loading?.options;
+  const conflict = earlier === undefined ? undefined : conflictOf(earlier, options);
+  if (conflict === undefined) return;
+  throw new SaccadeError(
+    "ERR_SACCADE_ALREADY_INITIALIZED",
+    `${caller}: saccade is already initialised with another ${conflict}; make a further engine with createEngine()`,
+  );
+}
+
+function startLoading(options: ResolvedInit): Loading {
+  const abort = new AbortController();
+  const promise = makeEngine(options, abort.signal, "init").then(
+    (engine) => {
+      if (loading !== started) engine.dispose();
+      else {
+        loading = undefined;
+        current = { engine, options, promise };
+      }
+      return engine;
+    },
+    (error) => {
+      if (loading === started) loading = undefined;
+      throw error;
+    },
+  );
+  const started: Loading = { options, promise, abort, waiting: 0 };
+  return started;
+}
+
+/** One caller's view of a shared load: its own signal ends its own wait, and the load with the last waiting caller. */
+function follow(shared: Loading, signal: AbortSignal | undefined): Promise<Engine> {
+  shared.waiting += 1;
+  if (signal === undefined) return shared.promise;
+  return abortable(shared.promise, signal, () => {
+    shared.waiting -= 1;
+    if (shared.waiting > 0) return;
+    if (loading === shared) loading = undefined;
+    shared.abort.abort(signal.reason);
+  });
+}
+
+function abortable(promise: Promise<Engine>, signal: AbortSignal, onAbort: () => void): Promise<Engine> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      onAbort();
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}
+
+function assertSupported(build: Build, caller: string): void {
+  if (!hasSimd()) {
+    throw new SaccadeError("ERR_SACCADE_UNSUPPORTED", `${caller}: this JavaScript engine has no WebAssembly SIMD`);
+  }
+  if (build === "fast" && !hasRelaxedSimd()) {
+    throw new SaccadeError(
+      "ERR_SACCADE_UNSUPPORTED",
+      `${caller}: build "fast" needs relaxed SIMD, which this JavaScript engine does not have; use build "strict"`,
+    );
+  }
+}
+
+async function makeEngine(options: ResolvedInit, signal: AbortSignal | undefined, caller: string): Promise<Engine> {
+  assertSupported(options.build, caller);
+  const platform = currentPlatform();
+  let module: WebAssembly.Module;
+  if (options.module === undefined) {
+    module = compiled.get(options.build) ?? (await loadModule(platform.wasmUrl(options.build), platform, signal));
+    compiled.set(options.build, module);
+  } else {
+    module = await loadModule(options.module as WasmSource | PromiseLike<WasmSource>, platform, signal);
+  }
+  return finish(await instantiate(options.build, module, options.memory), options, caller);
+}
+
+function makeEngineSync(options: ResolvedInit, caller: string): Engine {
+  assertSupported(options.build, caller);
+  let module: WebAssembly.Module;
+  if (options.module === undefined) {
+    module = compiled.get(options.build) ?? loadOwnSync(options.build, caller);
+    compiled.set(options.build, module);
+  } else {
+    module = loadModuleSync(options.module, undefined, caller);
+  }
+  return finish(instantiateSync(options.build, module, options.memory), options, caller);
+}
+
+function loadOwnSync(build: Build, caller: string): WebAssembly.Module {
+  const platform = currentPlatform();
+  if (platform.readSync === undefined) {
+    throw new SaccadeError(
+      "ERR_SACCADE_NOT_INITIALIZED",
+      `${caller}: files cannot be read synchronously here; give the wasm as initSync({ module }), or await init()`,
+    );
+  }
+  const url = platform.wasmUrl(build);
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    bytes = platform.readSync(url);
+  } catch (cause) {
+    throw loadError(String(cause), { url: url.href, cause, hint: "is the file there?" });
+  }
+  return loadModuleSync(bytes, url.href, caller);
+}
+
+function finish(instance: WasmInstance, options: ResolvedInit, caller: string): Engine {
+  selfTest(instance, caller);
+  if (options.warmup) warmUp(instance, caller);
+  return new Engine(instance);
+}

@@ -1,0 +1,88 @@
+/**
+ * Reading a bag of options: own enumerable properties only, each exactly once; a name that is not known is refused,
+ * since a typo must not be silent.
+ */
+
+import { describe, SaccadeError, SaccadeTypeError } from "../errors.ts";
+
+/** Names of an option bag's own properties. `undefined` counts as an empty bag. */
+export function optionNames(options: unknown, caller: string): readonly string[] {
+  if (options === undefined) return [];
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new SaccadeTypeError(
+      "ERR_SACCADE_ARGUMENT",
+      `${caller}: options is ${describe(options)}; expected an object such as { ... }`,
+    );
+  }
+  return Object.keys(options);
+}
+
+/**
+ * The error for an option that is not known, or not yet.
+ *
+ * @param known - names that work
+ * @param later - names of the published interface that this version cannot do yet: `ERR_SACCADE_UNSUPPORTED`
+ */
+export function unknownOption(name: string, known: readonly string[], later: readonly string[], caller: string): Error {
+  if (later.includes(name)) {
+    return new SaccadeError(
+      "ERR_SACCADE_UNSUPPORTED",
+      `${caller}: option ${JSON.stringify(name)} is not available in this version`,
+    );
+  }
+  const near = nearest(name, [...known, ...later]);
+  const advice = near === undefined ? `the options are ${known.join(", ")}` : `did you mean ${JSON.stringify(near)}?`;
+  return new SaccadeTypeError("ERR_SACCADE_OPTION", `${caller}: there is no option ${describe(name)}; ${advice}`);
+}
+
+/** Proves a boolean option. */
+export function proveBoolean(value: unknown, caller: string, name: string): boolean {
+  if (typeof value === "boolean") return value;
+  throw new SaccadeTypeError(
+    "ERR_SACCADE_ARGUMENT",
+    `${caller}: options.${name} is ${describe(value)}; expected true or false`,
+  );
+}
+
+/** Proves an option that is one of a few words. */
+export function proveWord<W extends string>(value: unknown, words: readonly W[], caller: string, name: string): W {
+  if (typeof value === "string" && (words as readonly string[]).includes(value)) return value as W;
+  const expected = words.map((each) => JSON.stringify(each)).join(" or ");
+  const code = typeof value === "string" ? "ERR_SACCADE_OPTION" : "ERR_SACCADE_ARGUMENT";
+  throw new SaccadeTypeError(code, `${caller}: options.${name} is ${describe(value)}; expected ${expected}`);
+}
+
+/** The known name that a typo most likely meant. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  const folded = fold(name);
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(folded.length / 3)) + 1;
+  for (const candidate of known) {
+    const distance = editDistance(folded, fold(candidate), bestDistance);
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+/** `is_causal` and `isCausal` are both near `causal`. */
+function fold(name: string): string {
+  return name.toLowerCase().replaceAll(/[_-]/g, "");
+}
+
+/** Levenshtein (1965): insertions, deletions and replacements between two words; `limit` where there are as many. */
+function editDistance(a: string, b: string, limit: number): number {
+  if (Math.abs(a.length - b.length) >= limit) return limit;
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return Math.min(row[b.length]!, limit);
+}

@@ -1,0 +1,180 @@
+/**
+ * Proving numbers: shapes, strides, lists of integers. Everything is computed in f64 and refused above 2^53, so no
+ * product can wrap.
+ */
+
+import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+
+/** The most axes that a tensor can have. */
+export const MAXIMUM_RANK = 8;
+
+/** The largest size of an axis: positions must fit in an i32. */
+export const MAXIMUM_SIZE = 2 ** 31 - 1;
+
+/** The largest stride: it must fit in a u32. */
+export const MAXIMUM_STRIDE = 2 ** 32 - 1;
+
+/** Reads an array-like exactly once, entry by entry, into an array of our own; at most `limit` entries. */
+export function snapshot(list: unknown, limit: number, caller: string, name: string, expected: string): unknown[] {
+  if (typeof list !== "object" || list === null) {
+    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: ${name} is ${describe(list)}; expected ${expected}`);
+  }
+  const length: unknown = (list as ArrayLike<unknown>).length;
+  if (typeof length !== "number" || !Number.isSafeInteger(length) || length < 0) {
+    throw new SaccadeTypeError(
+      "ERR_SACCADE_ARGUMENT",
+      `${caller}: ${name} is not an array (its length is ${describe(length)}); expected ${expected}`,
+    );
+  }
+  if (length > limit) {
+    throw new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${name} has ${length} entries; expected ${expected}`);
+  }
+  const entries = new Array<unknown>(length);
+  for (let i = 0; i < length; i++) entries[i] = (list as ArrayLike<unknown>)[i];
+  return entries;
+}
+
+/** Proves that entry `axis` of a shape is a size: an integer from 0 to {@link MAXIMUM_SIZE}. */
+function proveSize(size: unknown, caller: string, name: string, axis: number): number {
+  if (typeof size !== "number") {
+    throw new SaccadeTypeError(
+      "ERR_SACCADE_ARGUMENT",
+      `${caller}: ${name}[${axis}] is ${describe(size)}; expected a number`,
+    );
+  }
+  if (!Number.isInteger(size) || size < 0 || size > MAXIMUM_SIZE) {
+    throw new SaccadeRangeError(
+      "ERR_SACCADE_SHAPE",
+      `${caller}: ${name}[${axis}] is ${describe(size)}; expected an integer from 0 to ${MAXIMUM_SIZE}`,
+    );
+  }
+  // -0 becomes 0.
+  return size || 0;
+}
+
+/** Proves a shape; the result is frozen. */
+export function proveShape(entries: readonly unknown[], caller: string, name: string): readonly number[] {
+  return Object.freeze(entries.map((size, axis) => proveSize(size, caller, name, axis)));
+}
+
+/** Product of a shape. */
+export function countElements(shape: readonly number[], caller: string, name: string): number {
+  let elements = 1;
+  for (const size of shape) elements *= size;
+  // A 0 among sizes whose other product is Infinity is still 0 elements.
+  if (shape.includes(0)) return 0;
+  if (elements > Number.MAX_SAFE_INTEGER) {
+    throw new SaccadeRangeError(
+      "ERR_SACCADE_SHAPE",
+      `${caller}: ${name} [${shape.join(", ")}] has more than 2^53 elements`,
+    );
+  }
+  return elements;
+}
+
+/** Proves strides for a shape: integers from 0 up, the last axis contiguous. Axes of at most one index get 0. */
+export function proveStrides(
+  entries: readonly unknown[],
+  shape: readonly number[],
+  caller: string,
+  name: string,
+): readonly number[] {
+  if (entries.length !== shape.length) {
+    throw new SaccadeRangeError(
+      "ERR_SACCADE_STRIDE",
+      `${caller}: ${name} has ${entries.length} entries; expected one per axis of the shape, which has ${shape.length}`,
+    );
+  }
+  const last = shape.length - 1;
+  const strides = entries.map((stride, axis) => {
+    if (typeof stride !== "number") {
+      throw new SaccadeTypeError(
+        "ERR_SACCADE_ARGUMENT",
+        `${caller}: ${name}[${axis}] is ${describe(stride)}; expected a number`,
+      );
+    }
+    if (!Number.isInteger(stride) || stride < 0 || stride > MAXIMUM_STRIDE) {
+      throw new SaccadeRangeError(
+        "ERR_SACCADE_STRIDE",
+        `${caller}: ${name}[${axis}] is ${describe(stride)}; expected an integer from 0 to ${MAXIMUM_STRIDE} (elements)`,
+      );
+    }
+    const size = shape[axis]!;
+    if (axis === last && size > 1 && stride !== 1) {
+      throw new SaccadeRangeError(
+        "ERR_SACCADE_STRIDE",
+        `${caller}: ${name}[${axis}] is ${stride}; the last axis must be contiguous (stride 1)`,
+      );
+    }
+    if (axis === last) return 1;
+    return size > 1 ? stride : 0;
+  });
+  return Object.freeze(strides);
+}
+
+/** Elements from the first to the last one that a view reaches, both included. */
+export function spanOf(shape: readonly number[], strides: readonly number[]): number {
+  let span = 1;
+  for (let axis = 0; axis < shape.length; axis++) {
+    if (shape[axis] === 0) return 0;
+    span += (shape[axis]! - 1) * strides[axis]!;
+  }
+  return span;
+}
+
+/** Whether elements lie one behind the other in row-major order. */
+export function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
+  let expected = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    const size = shape[axis]!;
+    if (size > 1 && strides[axis] !== expected) return false;
+    expected *= size;
+  }
+  return true;
+}
+
+/** Whether no two indices of a view reach the same element, as far as nested strides can show it. */
+export function isInjective(shape: readonly number[], strides: readonly number[]): boolean {
+  const axes = shape.map((_, axis) => axis).filter((axis) => shape[axis]! > 1);
+  axes.sort((a, b) => strides[a]! - strides[b]!);
+  let reach = 1;
+  for (const axis of axes) {
+    if (strides[axis]! < reach) return false;
+    reach += (shape[axis]! - 1) * strides[axis]!;
+  }
+  return true;
+}
+
+/** Proves a list of one integer per batch row, each in `[low, high]`. */
+export function proveIntegers(
+  list: unknown,
+  length: number,
+  low: number,
+  high: number,
+  caller: string,
+  name: string,
+): readonly number[] {
+  const expected = `${length} integers, one per batch row`;
+  const entries = snapshot(list, length, caller, name, expected);
+  if (entries.length !== length) {
+    throw new SaccadeRangeError(
+      "ERR_SACCADE_SHAPE",
+      `${caller}: ${name} has ${entries.length} entries; expected ${expected}`,
+    );
+  }
+  return entries.map((entry, index) => proveInteger(entry, low, high, caller, `${name}[${index}]`));
+}
+
+/** Proves an integer in `[low, high]`; -0 becomes 0. */
+export function proveInteger(value: unknown, low: number, high: number, caller: string, name: string): number {
+  if (typeof value !== "number") {
+    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: ${name} is ${describe(value)}; expected an integer`);
+  }
+  if (!Number.isInteger(value) || value < low || value > high) {
+    throw new SaccadeRangeError(
+      "ERR_SACCADE_RANGE",
+      `${caller}: ${name} is ${describe(value)}; expected an integer from ${low} to ${high}`,
+    );
+  }
+  return value || 0;
+}

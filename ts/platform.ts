@@ -1,0 +1,34 @@
+/**
+ * What differs between the places this package runs in, said once by each entry.
+ */
+
+import type { Build } from "./wasm/instance.ts";
+
+/** How an entry finds and reads the wasm that lies beside it. */
+export interface Platform {
+  /** Where the wasm of a build lies. */
+  wasmUrl(build: Build): URL;
+  /** Makes a URL of a string given as `module`; left out, `fetch` resolves it against the page. */
+  readonly toUrl?: (reference: string) => URL;
+  /** Reads a URL that `fetch` cannot; undefined for all others. */
+  readonly read?: (url: URL) => Promise<Uint8Array<ArrayBuffer>> | undefined;
+  /** Reads a file synchronously: this is what makes lazy initialisation possible. */
+  readonly readSync?: (url: URL) => Uint8Array<ArrayBuffer>;
+}
+
+let platform: Platform | undefined;
+
+/** Called by an entry when it is loaded. */
+export function setPlatform(entry: Platform): void {
+  platform = entry;
+}
+
+/** The platform of the entry that was loaded. */
+export function currentPlatform(): Platform {
+  if (platform === undefined) {
+    throw new Error(
+      "saccade: the entry module has not run; a bundler has dropped it (see sideEffects in package.json)",
+    );
+  }
+  return platform;
+}

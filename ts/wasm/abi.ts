@@ -1,0 +1,124 @@
+/**
+ * The agreement between this package and its wasm: the exports, and the block of arguments in linear memory. The
+ * block's fields are listed once, here; offsets follow from the kinds, and a fingerprint of all offsets is compared
+ * with the one that the wasm computes from its own struct, so the two can never disagree in silence.
+ */
+
+/** The functions that the wasm exports. Pointers are u32: read them with `>>> 0`. */
+export interface KernelExports {
+  /** First byte that the module itself does not use. */
+  heap_base(): number;
+  /** {@link fingerprint} of the wasm's own argument block. */
+  abi_fingerprint(): number;
+  /** Offset of a field; the block's size for the index after the last one; 0xffffffff beyond. */
+  abi_field(index: number): number;
+  /** Validates the block at `args`, writes its `plan_*` fields, returns a status. */
+  plan(kind: number, args: number): number;
+  /** Runs the tiles `[from, to)` of a phase in a pass, returns a status. */
+  run(kind: number, phase: number, args: number, pass: number, from: number, to: number): number;
+}
+
+/** Names of {@link KernelExports}, for the check at load time. */
+export const EXPORT_NAMES = ["heap_base", "abi_fingerprint", "abi_field", "plan", "run"] as const;
+
+/** What the wasm can be asked to do. */
+export const KIND_ATTENTION = 1;
+
+/** Bits of the `flags` field. */
+export const FLAG_SCALE = 1;
+export const FLAG_CAUSAL = 2;
+
+/** dtype codes inside a view. */
+export const VIEW_FLOAT32 = 0;
+
+/** Words of a view, as u32 indices from its first byte. Strides count elements. */
+export const VIEW_POINTER = 0;
+export const VIEW_DTYPE = 1;
+export const VIEW_STRIDE_BATCH = 2;
+export const VIEW_STRIDE_SEQ = 3;
+export const VIEW_STRIDE_HEAD = 4;
+
+const KINDS = {
+  f64: { size: 8, alignment: 8 },
+  u32: { size: 4, alignment: 4 },
+  view: { size: 20, alignment: 4 },
+} as const;
+
+/** The fields of the attention block, in memory order and in the order of `abi_field`. */
+export const ATTENTION_FIELDS = [
+  ["scale", "f64"],
+  ["flags", "u32"],
+  ["batch", "u32"],
+  ["num_heads", "u32"],
+  ["num_kv_heads", "u32"],
+  ["q_len", "u32"],
+  ["kv_len", "u32"],
+  ["head_dim", "u32"],
+  ["value_head_dim", "u32"],
+  ["query", "view"],
+  ["key", "view"],
+  ["value", "view"],
+  ["out", "view"],
+  ["lse_ptr", "u32"],
+  ["weights_ptr", "u32"],
+  ["q_offset_ptr", "u32"],
+  ["kv_lengths_ptr", "u32"],
+  ["scratch_ptr", "u32"],
+  ["scratch_byte_length", "u32"],
+  ["plan_scratch_byte_length", "u32"],
+  ["plan_passes", "u32"],
+  ["plan_pack_tiles", "u32"],
+  ["plan_attend_tiles", "u32"],
+] as const satisfies readonly (readonly [string, keyof typeof KINDS])[];
+
+/** A field's name. */
+export type AttentionField = (typeof ATTENTION_FIELDS)[number][0];
+
+const BLOCK_ALIGNMENT = 16;
+
+function layOut(): { readonly offsets: Readonly<Record<AttentionField, number>>; readonly byteLength: number } {
+  const offsets = {} as Record<AttentionField, number>;
+  let end = 0;
+  for (const [name, kind] of ATTENTION_FIELDS) {
+    const { size, alignment } = KINDS[kind];
+    end = Math.ceil(end / alignment) * alignment;
+    offsets[name] = end;
+    end += size;
+  }
+  return { offsets: Object.freeze(offsets), byteLength: Math.ceil(end / BLOCK_ALIGNMENT) * BLOCK_ALIGNMENT };
+}
+
+const laidOut = layOut();
+
+/** Byte offset of each field from the block's first byte. */
+export const ATTENTION_OFFSETS: Readonly<Record<AttentionField, number>> = laidOut.offsets;
+
+/** Size of the attention block in bytes. */
+export const ATTENTION_BYTE_LENGTH: number = laidOut.byteLength;
+
+/** FNV-1a (32 bits) over u32 words, each taken as four little-endian bytes. */
+export function fingerprint(words: Iterable<number>): number {
+  let hash = 0x811c9dc5;
+  for (const word of words) {
+    for (let shift = 0; shift < 32; shift += 8) hash = Math.imul(hash ^ ((word >>> shift) & 0xff), 0x01000193);
+  }
+  return hash >>> 0;
+}
+
+/** What `abi_fingerprint()` must answer: the hash of all offsets in order, then of the size. */
+export const ABI_FINGERPRINT: number = fingerprint([
+  ...ATTENTION_FIELDS.map(([name]) => ATTENTION_OFFSETS[name]),
+  ATTENTION_BYTE_LENGTH,
+]);
+
+/** What the low byte of a status that is not 0 means; the bits above it say which operand or size it is about. */
+const STATUS_NAMES = ["OK", "BOUNDS", "ALIGNMENT", "OVERLAP", "SIZE", "VALUE", "KIND"];
+export const STATUS_SIZE = 4;
+
+/** A status in words. Arguments are checked before the wasm is entered, so only a defect of this package shows one. */
+export function describeStatus(status: number): string {
+  const index = status >>> 8;
+  // 0 stands for the call as a whole, 1 for the scale; from 2 on they are the indices of the fields.
+  const about = ["call", "scale"][index] ?? ATTENTION_FIELDS[index]?.[0] ?? `field ${index}`;
+  return `${STATUS_NAMES[status & 0xff] ?? `code ${status & 0xff}`} (${about})`;
+}

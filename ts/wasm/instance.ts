@@ -1,0 +1,167 @@
+/**
+ * One instance of the wasm with a memory of its own: what an engine is made of. Several live side by side; nothing
+ * here is shared between them but the compiled module.
+ */
+
+import { SaccadeError } from "../errors.ts";
+import { ABI_FINGERPRINT, ATTENTION_BYTE_LENGTH, EXPORT_NAMES, type KernelExports } from "./abi.ts";
+import { roundUp } from "./heap.ts";
+import { LinearMemory, PAGE_BYTE_LENGTH } from "./memory.ts";
+
+/** Which of the two artifacts: the same bits everywhere, or relaxed SIMD. */
+export type Build = "strict" | "fast";
+
+/** Sizes of an instance's memory, in pages of 64 KiB. */
+export interface MemorySize {
+  readonly initialPages: number;
+  readonly maximumPages: number;
+}
+
+/** The memory in use; `free` gives everything back at once. */
+export class WasmInstance {
+  readonly build: Build;
+  readonly exports: KernelExports;
+  /** Address of the attention argument block; it is there as long as the instance. */
+  readonly argumentBlock: number;
+  /** Tensors that live in this memory. */
+  tensors = 0;
+  #memory: LinearMemory | undefined;
+  #trap: { readonly cause: unknown } | undefined;
+
+  /** @param maximumPages - pages that the memory may grow to */
+  constructor(build: Build, exports: KernelExports, memory: WebAssembly.Memory, maximumPages: number) {
+    this.build = build;
+    this.exports = exports;
+    this.argumentBlock = roundUp(exports.heap_base() >>> 0);
+    this.#memory = new LinearMemory(memory, this.argumentBlock + ATTENTION_BYTE_LENGTH, maximumPages);
+  }
+
+  /**
+   * The memory, for a call by the name of `caller`.
+   *
+   * @throws SaccadeError `ERR_SACCADE_DISPOSED`, or `ERR_SACCADE_POISONED` after a trap
+   */
+  memory(caller: string): LinearMemory {
+    if (this.#trap !== undefined) throw this.#poisoned(caller);
+    if (this.#memory === undefined) {
+      throw new SaccadeError("ERR_SACCADE_DISPOSED", `${caller}: the engine has been disposed`);
+    }
+    return this.#memory;
+  }
+
+  /** The memory whatever has happened to the engine; undefined once it has been given back. */
+  get memoryIfAny(): LinearMemory | undefined {
+    return this.#memory;
+  }
+
+  /** Whether {@link dispose} has been called. */
+  get disposed(): boolean {
+    return this.#memory === undefined;
+  }
+
+  /** Gives the memory back (to the garbage collector). May be called again. */
+  dispose(): void {
+    this.#memory = undefined;
+    this.tensors = 0;
+  }
+
+  /** Marks the instance after an exception came out of the wasm: its stack pointer was not restored. */
+  poison(caller: string, cause: unknown): SaccadeError {
+    this.#trap ??= { cause };
+    return this.#poisoned(caller);
+  }
+
+  #poisoned(caller: string): SaccadeError {
+    return new SaccadeError(
+      "ERR_SACCADE_POISONED",
+      `${caller}: the wasm of this engine has trapped; make a new engine with createEngine()`,
+      { cause: this.#trap?.cause },
+    );
+  }
+}
+
+/** What to import: one memory, and no-ops for the functions of wasm-bindgen that need not do anything. */
+function importsFor(module: WebAssembly.Module, memory: WebAssembly.Memory): WebAssembly.Imports {
+  const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {};
+  let memories = 0;
+  for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
+    imports[from] ??= {};
+    if (kind === "memory") {
+      imports[from][name] = memory;
+      memories += 1;
+    } else if (kind === "function" && name.startsWith("__wbindgen_init_externref_table")) {
+      imports[from][name] = () => {};
+    } else {
+      throw notOurs(`it imports the ${kind} ${JSON.stringify(`${from}.${name}`)}`);
+    }
+  }
+  if (memories !== 1) throw notOurs("it imports no memory");
+  return imports;
+}
+
+function notOurs(reason: string, cause?: unknown): SaccadeError {
+  const hint = "the wasm file is not one of this package's, or of another version: take the one in its dist folder";
+  return new SaccadeError("ERR_SACCADE_WASM_LOAD", `the wasm module cannot be used: ${reason} (${hint})`, {
+    hint,
+    cause,
+  });
+}
+
+function newMemory({ initialPages, maximumPages }: MemorySize): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: initialPages, maximum: maximumPages });
+  } catch (cause) {
+    const requestedBytes = initialPages * PAGE_BYTE_LENGTH;
+    const limitBytes = maximumPages * PAGE_BYTE_LENGTH;
+    throw new SaccadeError(
+      "ERR_SACCADE_OUT_OF_MEMORY",
+      `a wasm memory of ${requestedBytes} bytes (at most ${limitBytes}) cannot be had here`,
+      { requestedBytes, limitBytes, cause },
+    );
+  }
+}
+
+function accept(
+  build: Build,
+  exports: WebAssembly.Exports,
+  memory: WebAssembly.Memory,
+  { maximumPages }: MemorySize,
+): WasmInstance {
+  for (const name of EXPORT_NAMES) {
+    if (typeof exports[name] !== "function") throw notOurs(`it exports no function ${name}`);
+  }
+  const kernel = exports as unknown as KernelExports;
+  const fingerprint = kernel.abi_fingerprint() >>> 0;
+  if (fingerprint !== ABI_FINGERPRINT) {
+    throw notOurs(
+      `its argument block is another one (${fingerprint.toString(16)}, not ${ABI_FINGERPRINT.toString(16)})`,
+    );
+  }
+  return new WasmInstance(build, kernel, memory, maximumPages);
+}
+
+/** Instantiates synchronously. */
+export function instantiateSync(build: Build, module: WebAssembly.Module, size: MemorySize): WasmInstance {
+  const memory = newMemory(size);
+  const imports = importsFor(module, memory);
+  let instance: WebAssembly.Instance;
+  try {
+    instance = new WebAssembly.Instance(module, imports);
+  } catch (cause) {
+    throw notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
+  }
+  return accept(build, instance.exports, memory, size);
+}
+
+/** Instantiates without blocking. */
+export async function instantiate(build: Build, module: WebAssembly.Module, size: MemorySize): Promise<WasmInstance> {
+  const memory = newMemory(size);
+  const imports = importsFor(module, memory);
+  let instance: WebAssembly.Instance;
+  try {
+    instance = await WebAssembly.instantiate(module, imports);
+  } catch (cause) {
+    throw notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
+  }
+  return accept(build, instance.exports, memory, size);
+}

@@ -1,0 +1,186 @@
+/**
+ * One instance's linear memory: the heap for tensors, the scratch arena for a call's temporaries, and the typed
+ * arrays over it. Memory grows in `#grow` and nowhere else (the wasm itself never grows it), and growing detaches
+ * every earlier typed array; so views are taken anew whenever the buffer is another one, and callers take them after
+ * their last allocation, never across one.
+ */
+
+import { SaccadeError } from "../errors.ts";
+import { Heap, roundUp } from "./heap.ts";
+import { Scratch } from "./scratch.ts";
+
+/** Bytes of a wasm page. */
+export const PAGE_BYTE_LENGTH = 65536;
+
+/** The last page below 4 GiB stays unused, so that the end of any range still fits in 32 bits. */
+export const MAXIMUM_PAGES = 65535;
+
+/** Typed arrays over one buffer of the memory. Indices are `pointer >>> 2` (or `>>> 3`), pointers may pass 2 GiB. */
+export interface MemoryViews {
+  readonly buffer: ArrayBuffer;
+  readonly u8: Uint8Array<ArrayBuffer>;
+  readonly u16: Uint16Array<ArrayBuffer>;
+  readonly i32: Int32Array<ArrayBuffer>;
+  readonly u32: Uint32Array<ArrayBuffer>;
+  readonly f32: Float32Array<ArrayBuffer>;
+  readonly f64: Float64Array<ArrayBuffer>;
+}
+
+function viewsOver(buffer: ArrayBuffer): MemoryViews {
+  return {
+    buffer,
+    u8: new Uint8Array(buffer),
+    u16: new Uint16Array(buffer),
+    i32: new Int32Array(buffer),
+    u32: new Uint32Array(buffer),
+    f32: new Float32Array(buffer),
+    f64: new Float64Array(buffer),
+  };
+}
+
+export class LinearMemory {
+  readonly #memory: WebAssembly.Memory;
+  readonly #heap: Heap;
+  readonly #maximumPages: number;
+  #views: MemoryViews;
+  #heldBytes = 0;
+  #peakBytes = 0;
+  /** Temporaries of the running call. */
+  readonly scratch: Scratch;
+
+  /**
+   * @param memory - the memory that the module imports
+   * @param heapStart - first byte that the module does not use
+   * @param maximumPages - pages that it may grow to
+   */
+  constructor(memory: WebAssembly.Memory, heapStart: number, maximumPages: number) {
+    this.#memory = memory;
+    this.#maximumPages = Math.min(maximumPages, MAXIMUM_PAGES);
+    this.#views = viewsOver(memory.buffer as ArrayBuffer);
+    this.#heap = new Heap(heapStart, Math.min(memory.buffer.byteLength, this.limitBytes));
+    this.scratch = new Scratch(this);
+  }
+
+  /** Views over the buffer of this moment: valid until the next allocation. */
+  views(): MemoryViews {
+    const buffer = this.#memory.buffer as ArrayBuffer;
+    if (buffer !== this.#views.buffer) this.#views = viewsOver(buffer);
+    return this.#views;
+  }
+
+  /** The most bytes that this memory can have. */
+  get limitBytes(): number {
+    return this.#maximumPages * PAGE_BYTE_LENGTH;
+  }
+
+  /** Bytes of the memory now, used or not. */
+  get byteLength(): number {
+    return this.#memory.buffer.byteLength;
+  }
+
+  /** Bytes in use: tensors, and temporaries while a call runs. */
+  get liveBytes(): number {
+    return this.#heldBytes + this.scratch.usedBytes;
+  }
+
+  /** The largest {@link liveBytes} so far. */
+  get peakBytes(): number {
+    return this.#peakBytes;
+  }
+
+  /** An address that is in range and aligned, for views of no elements. */
+  get emptyAddress(): number {
+    return this.#heap.start;
+  }
+
+  /**
+   * Takes bytes that stay in use until {@link free}; their content is whatever lay there.
+   *
+   * @param purpose - who asks, for the message when memory is out
+   * @throws SaccadeError `ERR_SACCADE_OUT_OF_MEMORY`; nothing has changed then
+   */
+  allocate(byteLength: number, purpose: string): number {
+    const size = roundUp(byteLength);
+    const address = this.take(size, purpose);
+    this.#heldBytes += size;
+    this.notePeak();
+    return address;
+  }
+
+  /** Gives back what {@link allocate} gave; `byteLength` as it was asked for. */
+  free(address: number, byteLength: number): void {
+    const size = roundUp(byteLength);
+    this.#heap.free(address, size);
+    this.#heldBytes -= size;
+  }
+
+  /** Whether a range lies in bytes that a caller holds: not in a hole, nor in the scratch arena. */
+  isHeld(address: number, byteLength: number): boolean {
+    return this.#heap.isAllocated(address, byteLength) && !this.scratch.overlaps(address, byteLength);
+  }
+
+  /** For the scratch arena: bytes that are not counted as held. `size` is a {@link roundUp} size. */
+  take(size: number, purpose: string): number {
+    let address = this.#heap.allocate(size);
+    if (address >= 0) return address;
+    const refusal = this.#grow(size);
+    if (refusal === undefined) return this.#heap.allocate(size);
+    // What the arena keeps for the next call is worth less than this allocation.
+    if (this.scratch.dropIdle()) {
+      address = this.#heap.allocate(size);
+      if (address < 0 && this.#grow(size) === undefined) address = this.#heap.allocate(size);
+      if (address >= 0) return address;
+    }
+    throw outOfMemory(purpose, size, this.liveBytes, this.limitBytes, refusal.cause);
+  }
+
+  /** For the scratch arena: gives back what {@link take} gave. */
+  giveBack(address: number, size: number): void {
+    this.#heap.free(address, size);
+  }
+
+  /** For the scratch arena: its use has risen. */
+  notePeak(): void {
+    const live = this.liveBytes;
+    if (live > this.#peakBytes) this.#peakBytes = live;
+  }
+
+  /** The one place where memory grows. Afterwards the heap can give `size` bytes, or the reason why not is returned. */
+  #grow(size: number): { readonly cause?: unknown } | undefined {
+    const pages = this.#memory.buffer.byteLength / PAGE_BYTE_LENGTH;
+    const needed = Math.ceil(this.#heap.shortfall(size) / PAGE_BYTE_LENGTH);
+    const room = this.#maximumPages - pages;
+    if (needed > room) return {};
+    // A quarter more than there is, so that many small tensors do not grow the memory (and detach views) one by one.
+    const generous = Math.min(room, Math.max(needed, pages >>> 2));
+    let refusal: { readonly cause?: unknown } | undefined = this.#tryGrow(generous);
+    if (refusal !== undefined && generous > needed) refusal = this.#tryGrow(needed);
+    if (refusal === undefined) this.#heap.extend(this.#memory.buffer.byteLength);
+    return refusal;
+  }
+
+  #tryGrow(pages: number): { readonly cause: unknown } | undefined {
+    try {
+      this.#memory.grow(pages);
+      return undefined;
+    } catch (cause) {
+      return { cause };
+    }
+  }
+}
+
+/** The error for memory that cannot be had. */
+export function outOfMemory(
+  purpose: string,
+  requestedBytes: number,
+  liveBytes: number,
+  limitBytes: number,
+  cause?: unknown,
+): SaccadeError {
+  return new SaccadeError(
+    "ERR_SACCADE_OUT_OF_MEMORY",
+    `${purpose}: ${requestedBytes} bytes of wasm memory are needed; ${liveBytes} bytes are in use and the limit is ` +
+      `${limitBytes} bytes (memory.maximumMiB of init or createEngine)`,
+    { requestedBytes, limitBytes, cause },
+  );
+}

@@ -1,0 +1,63 @@
+/**
+ * Elements that live in an instance's memory until they are disposed of. A {@link Resident} is what a Tensor is to
+ * the inner layers, which never see the Tensor itself.
+ */
+
+import { type DType, ELEMENT_BYTE_LENGTH } from "../dtype.ts";
+import { SaccadeError } from "../errors.ts";
+import type { WasmInstance } from "./instance.ts";
+import { contiguousStrides, type TensorView } from "./view.ts";
+
+export class Resident {
+  readonly instance: WasmInstance;
+  /** Row-major, proved when it was made, valid for as long as the resident is held. */
+  readonly view: TensorView;
+  #held = true;
+
+  /**
+   * Takes memory for `elements` elements; their content is whatever lay there.
+   *
+   * @throws SaccadeError `ERR_SACCADE_OUT_OF_MEMORY`
+   */
+  constructor(instance: WasmInstance, dtype: DType, shape: readonly number[], elements: number, caller: string) {
+    this.instance = instance;
+    this.view = Object.freeze({
+      shape,
+      strides: Object.freeze(contiguousStrides(shape, elements)),
+      elements,
+      span: elements,
+      dtype,
+      contiguous: true,
+      address: instance.memory(caller).allocate(elements * ELEMENT_BYTE_LENGTH[dtype], caller),
+      outside: undefined,
+    });
+    instance.tensors += 1;
+  }
+
+  /** Bytes of all elements. */
+  get byteLength(): number {
+    return this.view.elements * ELEMENT_BYTE_LENGTH[this.view.dtype];
+  }
+
+  /** Whether the memory has been given back, by {@link dispose} or with the whole engine. */
+  get disposed(): boolean {
+    return !this.#held || this.instance.disposed;
+  }
+
+  /** @throws SaccadeError `ERR_SACCADE_DISPOSED` */
+  assertHeld(caller: string, name: string): void {
+    if (!this.disposed) return;
+    const reason = this.#held ? "the engine it lived in has been disposed" : "it has been disposed";
+    throw new SaccadeError("ERR_SACCADE_DISPOSED", `${caller}: ${name} cannot be used: ${reason}`);
+  }
+
+  /** Gives the memory back. May be called again. */
+  dispose(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    const memory = this.instance.memoryIfAny;
+    if (memory === undefined) return;
+    memory.free(this.view.address, this.byteLength);
+    this.instance.tensors -= 1;
+  }
+}
