@@ -41,6 +41,14 @@ pub enum Field {
     QOffset = 15,
     KvLengths = 16,
     Scratch = 17,
+    Softcap = 18,
+    Window = 19,
+    QLengths = 20,
+    Mask = 21,
+    Bias = 22,
+    AlibiSlopes = 23,
+    Sinks = 24,
+    Tap = 25,
 }
 
 /// A refused call: the reason and the operand. Nothing has been written.

@@ -57,15 +57,15 @@ impl Shape {
 
 /// A tensor to read.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
-    data: *const f32,
+pub struct View<'a, T = f32> {
+    data: *const T,
     shape: Shape,
-    life: PhantomData<&'a [f32]>,
+    life: PhantomData<&'a [T]>,
 }
 
-impl<'a> View<'a> {
+impl<'a, T> View<'a, T> {
     /// A view of a slice; refused when the shape reaches past its end.
-    pub fn new(data: &'a [f32], shape: Shape, field: Field) -> Result<Self, Error> {
+    pub fn new(data: &'a [T], shape: Shape, field: Field) -> Result<Self, Error> {
         let extent = shape.extent().ok_or(Error::new(Reason::Size, field))?;
         if extent > data.len() {
             return Err(Error::new(Reason::Bounds, field));
@@ -78,7 +78,7 @@ impl<'a> View<'a> {
     ///
     /// # Safety
     /// Contract V with `extent = shape.extent()`, which is not `None`.
-    pub unsafe fn from_raw(data: *const f32, shape: Shape) -> Self {
+    pub unsafe fn from_raw(data: *const T, shape: Shape) -> Self {
         Self { data, shape, life: PhantomData }
     }
 
@@ -89,12 +89,14 @@ impl<'a> View<'a> {
 
     /// One row: the last axis.
     #[inline(always)]
-    pub fn row(&self, batch: usize, seq: usize, head: usize) -> &'a [f32] {
+    pub fn row(&self, batch: usize, seq: usize, head: usize) -> &'a [T] {
         let offset = self.shape.offset(batch, seq, head);
         // SAFETY: contract V; the indices are inside the shape.
         unsafe { core::slice::from_raw_parts(self.data.add(offset), self.shape.width) }
     }
+}
 
+impl<'a> View<'a> {
     /// Lanes `lane..lane + 8` of `n` rows from `seq` on: the B operand of a tile.
     #[inline(always)]
     pub fn rows8(&self, batch: usize, seq: usize, head: usize, lane: usize, n: usize) -> Rows8<'a> {
@@ -110,15 +112,15 @@ impl<'a> View<'a> {
 }
 
 /// A tensor to write.
-pub struct ViewMut<'a> {
-    data: *mut f32,
+pub struct ViewMut<'a, T = f32> {
+    data: *mut T,
     shape: Shape,
-    life: PhantomData<&'a mut [f32]>,
+    life: PhantomData<&'a mut [T]>,
 }
 
-impl<'a> ViewMut<'a> {
+impl<'a, T> ViewMut<'a, T> {
     /// A view of a slice; refused when the shape reaches past its end.
-    pub fn new(data: &'a mut [f32], shape: Shape, field: Field) -> Result<Self, Error> {
+    pub fn new(data: &'a mut [T], shape: Shape, field: Field) -> Result<Self, Error> {
         let extent = shape.extent().ok_or(Error::new(Reason::Size, field))?;
         if extent > data.len() {
             return Err(Error::new(Reason::Bounds, field));
@@ -131,7 +133,7 @@ impl<'a> ViewMut<'a> {
     ///
     /// # Safety
     /// Contract V with `extent = shape.extent()`, which is not `None`.
-    pub unsafe fn from_raw(data: *mut f32, shape: Shape) -> Self {
+    pub unsafe fn from_raw(data: *mut T, shape: Shape) -> Self {
         Self { data, shape, life: PhantomData }
     }
 
@@ -142,7 +144,7 @@ impl<'a> ViewMut<'a> {
 
     /// One row: the last axis.
     #[inline(always)]
-    pub fn row(&mut self, batch: usize, seq: usize, head: usize) -> &mut [f32] {
+    pub fn row(&mut self, batch: usize, seq: usize, head: usize) -> &mut [T] {
         let offset = self.shape.offset(batch, seq, head);
         // SAFETY: contract V; the indices are inside the shape, and `&mut self` keeps other rows from being borrowed.
         unsafe { core::slice::from_raw_parts_mut(self.data.add(offset), self.shape.width) }

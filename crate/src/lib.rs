@@ -15,16 +15,16 @@
 //! use saccade::error::Field;
 //! use saccade::layout::{Shape, View, ViewMut};
 //!
-//! let sizes = Sizes { batch: 1, num_heads: 1, num_kv_heads: 1, q_len: 1, kv_len: 2, head_dim: 2, value_head_dim: 1 };
+//! let sizes = Sizes { batch: 1, num_heads: 1, num_kv_heads: 1, q_len: 1, kv_len: 2, kv_start: 0, head_dim: 2, value_head_dim: 1 };
 //! let query = View::new(&[1.0, 0.0], Shape::bshd(1, 1, 1, 2), Field::Query)?;
 //! let key = View::new(&[0.0, 0.0, 0.0, 0.0], Shape::bshd(1, 2, 1, 2), Field::Key)?;
 //! let value = View::new(&[1.0, 3.0], Shape::bshd(1, 2, 1, 1), Field::Value)?;
 //! let spec = Spec::new(sizes, Options::default(), query, key, value)?;
 //!
 //! let mut out = [0.0];
-//! let mut scratch = vec![0.0; Plan::new(&sizes)?.scratch()];
+//! let mut scratch = vec![0.0; Plan::new(&spec)?.scratch()];
 //! let out_view = ViewMut::new(&mut out, Shape::bshd(1, 1, 1, 1), Field::Out)?;
-//! forward(&spec, &mut Outputs { out: out_view, lse: None, weights: None }, &mut scratch)?;
+//! forward(&spec, &mut Outputs { out: out_view.into(), lse: None, weights: None, tap: None }, &mut scratch)?;
 //! assert_eq!(out, [2.0]);
 //! # Ok::<(), saccade::error::Error>(())
 //! ```

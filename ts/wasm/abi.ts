@@ -47,23 +47,42 @@ const KINDS = {
 /** The fields of the attention block, in memory order and in the order of `abi_field`. */
 export const ATTENTION_FIELDS = [
   ["scale", "f64"],
+  ["softcap", "f64"],
   ["flags", "u32"],
   ["batch", "u32"],
   ["num_heads", "u32"],
   ["num_kv_heads", "u32"],
   ["q_len", "u32"],
   ["kv_len", "u32"],
+  ["kv_start", "u32"],
   ["head_dim", "u32"],
   ["value_head_dim", "u32"],
   ["query", "view"],
   ["key", "view"],
   ["value", "view"],
   ["out", "view"],
-  ["lse_ptr", "u32"],
-  ["weights_ptr", "u32"],
-  ["q_offset_ptr", "u32"],
-  ["kv_lengths_ptr", "u32"],
-  ["scratch_ptr", "u32"],
+  ["lse", "view"],
+  ["mask", "view"],
+  ["mask_width", "u32"],
+  ["bias", "view"],
+  ["bias_width", "u32"],
+  ["window_left", "u32"],
+  ["window_right", "u32"],
+  ["window_first", "u32"],
+  ["q_offset", "u32"],
+  ["kv_lengths", "u32"],
+  ["q_lengths", "u32"],
+  ["alibi_slopes", "u32"],
+  ["sinks", "u32"],
+  ["program", "u32"],
+  ["program_length", "u32"],
+  ["weights", "u32"],
+  ["weights_kind", "u32"],
+  ["weights_count", "u32"],
+  ["weights_extra", "u32"],
+  ["tap", "u32"],
+  ["tap_stage", "u32"],
+  ["scratch", "u32"],
   ["scratch_byte_length", "u32"],
   ["plan_scratch_byte_length", "u32"],
   ["plan_passes", "u32"],
@@ -111,6 +130,36 @@ export const ABI_FINGERPRINT: number = fingerprint([
   ATTENTION_BYTE_LENGTH,
 ]);
 
+/** The operands and sizes a status can be about. */
+const STATUS_ABOUT = [
+  "call",
+  "scale",
+  "batch",
+  "num_heads",
+  "num_kv_heads",
+  "q_len",
+  "kv_len",
+  "head_dim",
+  "value_head_dim",
+  "query",
+  "key",
+  "value",
+  "out",
+  "lse",
+  "weights",
+  "q_offset",
+  "kv_lengths",
+  "scratch",
+  "softcap",
+  "window",
+  "q_lengths",
+  "mask",
+  "bias",
+  "alibi_slopes",
+  "sinks",
+  "tap",
+];
+
 /** What the low byte of a status that is not 0 means; the bits above it say which operand or size it is about. */
 const STATUS_NAMES = ["OK", "BOUNDS", "ALIGNMENT", "OVERLAP", "SIZE", "VALUE", "KIND"];
 export const STATUS_SIZE = 4;
@@ -118,7 +167,6 @@ export const STATUS_SIZE = 4;
 /** A status in words. Arguments are checked before the wasm is entered, so only a defect of this package shows one. */
 export function describeStatus(status: number): string {
   const index = status >>> 8;
-  // 0 stands for the call as a whole, 1 for the scale; from 2 on they are the indices of the fields.
-  const about = ["call", "scale"][index] ?? ATTENTION_FIELDS[index]?.[0] ?? `field ${index}`;
+  const about = STATUS_ABOUT[index] ?? `operand ${index}`;
   return `${STATUS_NAMES[status & 0xff] ?? `code ${status & 0xff}`} (${about})`;
 }

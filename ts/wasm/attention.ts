@@ -4,6 +4,7 @@
  */
 
 import {
+  ATTENTION_BYTE_LENGTH,
   ATTENTION_OFFSETS,
   FLAG_CAUSAL,
   FLAG_SCALE,
@@ -85,11 +86,11 @@ const QUERY = word("query");
 const KEY = word("key");
 const VALUE = word("value");
 const OUT = word("out");
-const LSE_PTR = word("lse_ptr");
-const WEIGHTS_PTR = word("weights_ptr");
-const Q_OFFSET_PTR = word("q_offset_ptr");
-const KV_LENGTHS_PTR = word("kv_lengths_ptr");
-const SCRATCH_PTR = word("scratch_ptr");
+const LSE = word("lse");
+const WEIGHTS = word("weights");
+const Q_OFFSET = word("q_offset");
+const KV_LENGTHS = word("kv_lengths");
+const SCRATCH = word("scratch");
 const SCRATCH_BYTE_LENGTH = word("scratch_byte_length");
 const PLAN_SCRATCH_BYTE_LENGTH = word("plan_scratch_byte_length");
 const PLAN_PASSES = word("plan_passes");
@@ -145,6 +146,8 @@ function runPlaced(instance: WasmInstance, memory: LinearMemory, call: Attention
   const block = instance.argumentBlock;
   const base = block >>> 2;
   const u32 = views.u32;
+  // Fields that are not written below mean: absent.
+  u32.fill(0, base, base + (ATTENTION_BYTE_LENGTH >>> 2));
   views.f64[(block >>> 3) + SCALE] = call.scale ?? 0;
   u32[base + FLAGS] = (call.scale === undefined ? 0 : FLAG_SCALE) | (call.causal ? FLAG_CAUSAL : 0);
   u32[base + BATCH] = batch;
@@ -158,11 +161,16 @@ function runPlaced(instance: WasmInstance, memory: LinearMemory, call: Attention
   writeView(u32, base + KEY, key, call.axes);
   writeView(u32, base + VALUE, value, call.axes);
   writeView(u32, base + OUT, outPlace, call.axes);
-  u32[base + LSE_PTR] = lseAddress;
-  u32[base + WEIGHTS_PTR] = weightsPlace?.address ?? 0;
-  u32[base + Q_OFFSET_PTR] = qOffsetAddress;
-  u32[base + KV_LENGTHS_PTR] = kvLengthsAddress;
-  u32[base + SCRATCH_PTR] = memory.emptyAddress;
+  if (lseAddress !== 0) {
+    u32[base + LSE + VIEW_POINTER] = lseAddress;
+    u32[base + LSE + VIEW_STRIDE_BATCH] = call.numHeads * call.qLen;
+    u32[base + LSE + VIEW_STRIDE_SEQ] = 1;
+    u32[base + LSE + VIEW_STRIDE_HEAD] = call.qLen;
+  }
+  u32[base + WEIGHTS] = weightsPlace?.address ?? 0;
+  u32[base + Q_OFFSET] = qOffsetAddress;
+  u32[base + KV_LENGTHS] = kvLengthsAddress;
+  u32[base + SCRATCH] = memory.emptyAddress;
   u32[base + SCRATCH_BYTE_LENGTH] = 0;
 
   runBlock(instance, memory, block, caller);
@@ -186,7 +194,7 @@ export function runBlock(instance: WasmInstance, memory: LinearMemory, block: nu
   const attendTiles = u32[base + PLAN_ATTEND_TILES]!;
   const scratch = memory.scratch.allocate(scratchByteLength, caller);
   u32 = memory.views().u32;
-  u32[base + SCRATCH_PTR] = scratch;
+  u32[base + SCRATCH] = scratch;
   u32[base + SCRATCH_BYTE_LENGTH] = scratchByteLength;
   for (let pass = 0; pass < passes; pass++) {
     runTiles(instance, KIND_ATTENTION, PHASE_PACK, block, pass, packTiles, caller);

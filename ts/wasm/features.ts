@@ -36,10 +36,13 @@ export function hasRelaxedSimd(): boolean {
   return validates(moduleOf([...ZERO_VECTOR, ...ZERO_VECTOR, ...ZERO_VECTOR, 0xfd, 0x85, 0x02]));
 }
 
-/** Whether compiling wasm is forbidden here, by a content security policy or by the host. */
-export function isCompilingForbidden(): boolean {
+/**
+ * Whether wasm is forbidden here, by a content security policy or by the host. Some engines refuse to compile, others
+ * (WebKit) only to instantiate.
+ */
+export function isWasmForbidden(): boolean {
   try {
-    new WebAssembly.Module(Uint8Array.from(EMPTY_MODULE));
+    new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.from(EMPTY_MODULE)));
     return false;
   } catch {
     return true;

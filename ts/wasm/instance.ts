@@ -6,6 +6,7 @@
 import { SaccadeError } from "../errors.ts";
 import { ABI_FINGERPRINT, ATTENTION_BYTE_LENGTH, EXPORT_NAMES, type KernelExports } from "./abi.ts";
 import { roundUp } from "./heap.ts";
+import { forbiddenError } from "./loader.ts";
 import { LinearMemory, PAGE_BYTE_LENGTH } from "./memory.ts";
 
 /** Which of the two artifacts: the same bits everywhere, or relaxed SIMD. */
@@ -148,7 +149,7 @@ export function instantiateSync(build: Build, module: WebAssembly.Module, size: 
   try {
     instance = new WebAssembly.Instance(module, imports);
   } catch (cause) {
-    throw notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
+    throw forbiddenError(cause, {}) ?? notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
   }
   return accept(build, instance.exports, memory, size);
 }
@@ -161,7 +162,7 @@ export async function instantiate(build: Build, module: WebAssembly.Module, size
   try {
     instance = await WebAssembly.instantiate(module, imports);
   } catch (cause) {
-    throw notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
+    throw forbiddenError(cause, {}) ?? notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
   }
   return accept(build, instance.exports, memory, size);
 }

@@ -4,7 +4,7 @@
  */
 
 import { describe, SaccadeError, type SaccadeErrorDetails, SaccadeTypeError } from "../errors.ts";
-import { isCompilingForbidden } from "./features.ts";
+import { isWasmForbidden } from "./features.ts";
 
 /** What can be given as `module`. */
 export type WasmSource = WebAssembly.Module | BufferSource | Response | URL | string;
@@ -133,15 +133,20 @@ function assertWasm(bytes: Uint8Array, details: SaccadeErrorDetails): void {
   throw loadError(bytes.length === 0 ? "it is empty" : "it is no wasm file", details);
 }
 
+/** The error for a module that was refused where wasm may not run at all; undefined where it may. */
+export function forbiddenError(cause: unknown, details: SaccadeErrorDetails): SaccadeError | undefined {
+  if (!isWasmForbidden()) return undefined;
+  const hint = "allow it with the content security policy script-src 'self' 'wasm-unsafe-eval'";
+  return new SaccadeError("ERR_SACCADE_WASM_FORBIDDEN", `compiling wasm is forbidden here; ${hint}`, {
+    ...details,
+    cause,
+    hint,
+  });
+}
+
 function compileError(cause: unknown, details: SaccadeErrorDetails): SaccadeError {
-  if (isCompilingForbidden()) {
-    const hint = "allow it with the content security policy script-src 'self' 'wasm-unsafe-eval'";
-    return new SaccadeError("ERR_SACCADE_WASM_FORBIDDEN", `compiling wasm is forbidden here; ${hint}`, {
-      ...details,
-      cause,
-      hint,
-    });
-  }
+  const forbidden = forbiddenError(cause, details);
+  if (forbidden !== undefined) return forbidden;
   return loadError(`it does not compile (${String(cause)})`, { ...details, cause });
 }
 

@@ -1,112 +1,191 @@
 //! Which keys a query row sees.
 //!
-//! At this step every rule is an interval of keys, `causal` and `kv_lengths`:
+//! `causal`, the window and the lengths are intervals of keys, decided without looking at any; a mask tensor is read as
+//! 64 bits per row and block. All must agree:
 //! ```text
-//!            keys ->                    q_offset = 1, kv_length = 4
+//!            keys ->                    causal, q_offset = 1, kv_length = 4
 //!   row 0    # # . . .
 //!   row 1    # # # . .
 //!   row 2    # # # # .
 //!   row 3    # # # # .
 //! ```
-//! A tile of rows asks [`Tile`] for the blocks it must visit and for the columns of a block that four rows need.
+//! A tile of rows asks [`Tile`] for the blocks it may have to visit, and for what its rows see of a block.
 
 use super::{spec::Spec, BLOCK_KV};
-use crate::kernel::gemm_tile::MR;
+use crate::kernel::bits;
+use crate::kernel::gemm_tile::{MR, NR};
+use core::ops::Range;
 
 /// Most rows of a tile.
 pub const MAX_ROWS: usize = 64;
 
-/// Keys `from..to`; empty when `from >= to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interval {
-    /// First key.
-    pub from: u32,
-    /// One past the last key.
-    pub to: u32,
+/// Keys a row may see by position alone: `from..to` and `start..first`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    start: u32,
+    from: u32,
+    to: u32,
+    first: u32,
 }
 
-impl Interval {
-    const EMPTY: Self = Self { from: 0, to: 0 };
+impl Sight {
+    /// What a row sees by position and lengths.
+    pub fn new(spec: &Spec<'_>, batch: usize, row: usize) -> Self {
+        if row >= spec.q_length(batch) {
+            return Self::default();
+        }
+        let position = spec.position(batch, row);
+        let keys = spec.keys(batch);
+        let (start, mut end) = (keys.start as i64, keys.end as i64);
+        if spec.options.causal {
+            end = end.min(position + 1);
+        }
+        let end = end.max(start);
+        let (mut from, mut to, mut first) = (start, end, start);
+        if let Some(window) = spec.options.window {
+            from = window.left.map_or(start, |left| position - i64::from(left)).clamp(start, end);
+            to = window.right.map_or(end, |right| position + i64::from(right) + 1).clamp(from, end);
+            first = i64::from(window.first).clamp(start, end);
+        }
+        if first >= from {
+            (from, to, first) = (start, to.max(first), start);
+        }
+        Self { start: start as u32, from: from as u32, to: to as u32, first: first as u32 }
+    }
 
-    fn is_empty(self) -> bool {
+    fn in_block(&self, block: usize) -> u64 {
+        let start = block * BLOCK_KV;
+        let column = |j: u32| (j as usize).saturating_sub(start).min(BLOCK_KV) as u32;
+        bits::range(column(self.from), column(self.to)) | bits::range(column(self.start), column(self.first))
+    }
+}
+
+/// What the rows of a tile may see by position.
+pub struct Tile<'a> {
+    spec: &'a Spec<'a>,
+    batch: usize,
+    n: usize,
+    rows: [Sight; MAX_ROWS],
+    /// Blocks of the first keys, then all blocks any row may see.
+    blocks: [Range<usize>; 2],
+    /// Keys that every row sees by position.
+    common: Range<usize>,
+}
+
+/// What the rows of a tile see of one block: bit c of a row is key `64 * block + c`.
+pub struct BlockSight {
+    rows: [u64; MAX_ROWS],
+    n: usize,
+}
+
+/// What four rows see of one block.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns {
+    /// A word per row; rows past the tile's end have all bits.
+    pub rows: [u64; MR],
+    /// The first column some row sees.
+    pub from: usize,
+    /// One past the last.
+    pub to: usize,
+    /// Whether every row sees all columns of [`Columns::panels`].
+    pub whole: bool,
+}
+
+impl Columns {
+    /// No column is seen.
+    pub fn is_empty(&self) -> bool {
         self.from >= self.to
     }
 
-    /// The smallest interval that holds both.
-    fn hull(self, other: Self) -> Self {
-        if self.is_empty() {
-            return other;
-        }
-        if other.is_empty() {
-            return self;
-        }
-        Self { from: self.from.min(other.from), to: self.to.max(other.to) }
-    }
-
-    /// The part inside a block, as columns 0..=64 of the block.
-    pub fn in_block(self, block: usize) -> Self {
-        let start = block * BLOCK_KV;
-        let column = |j: u32| (j as usize).saturating_sub(start).min(BLOCK_KV) as u32;
-        Self { from: column(self.from), to: column(self.to) }
+    /// The panels of 8 columns that hold those seen.
+    pub fn panels(&self) -> Range<usize> {
+        self.from / NR..self.to.div_ceil(NR)
     }
 }
 
-/// What a row sees.
-pub fn visible(spec: &Spec<'_>, batch: usize, row: usize) -> Interval {
-    let mut to = spec.kv_length(batch) as i64;
-    if spec.options.causal {
-        to = to.min(row as i64 + spec.q_offset(batch) + 1);
-    }
-    if to <= 0 {
-        return Interval::EMPTY;
-    }
-    Interval { from: 0, to: to as u32 }
-}
-
-/// What the rows of a tile see.
-pub struct Tile {
-    rows: [Interval; MAX_ROWS],
-    all: Interval,
-}
-
-/// What four rows need of a block.
-#[derive(Clone, Copy, Debug)]
-pub struct Columns {
-    /// Columns some row sees; nothing outside need be computed.
-    pub needed: Interval,
-    /// Whether every row sees all of `needed`.
-    pub full: bool,
-}
-
-impl Tile {
-    /// Asks each of `n` rows.
-    pub fn new(n: usize, visible: impl Fn(usize) -> Interval) -> Self {
-        let mut rows = [Interval::EMPTY; MAX_ROWS];
-        let mut all = Interval::EMPTY;
-        for (r, interval) in rows.iter_mut().enumerate().take(n) {
-            *interval = visible(r);
-            all = all.hull(*interval);
+impl<'a> Tile<'a> {
+    /// The tile of `n` rows of one batch row, whose query rows are given by `row`.
+    pub fn new(spec: &'a Spec<'a>, batch: usize, n: usize, row: impl Fn(usize) -> usize) -> Self {
+        let mut rows = [Sight::default(); MAX_ROWS];
+        let start = spec.sizes.kv_start;
+        let (mut from, mut to, mut first) = (usize::MAX, 0, start);
+        let mut common = 0..usize::MAX;
+        for (r, sight) in rows.iter_mut().enumerate().take(n) {
+            *sight = Sight::new(spec, batch, row(r));
+            if sight.from < sight.to {
+                from = from.min(sight.from as usize);
+                to = to.max(sight.to as usize);
+            }
+            first = first.max(sight.first as usize);
+            common = common.start.max(sight.from as usize)..common.end.min(sight.to as usize);
         }
-        Self { rows, all }
+        let head = if first > start { start / BLOCK_KV..first.div_ceil(BLOCK_KV) } else { 0..0 };
+        let main = (from / BLOCK_KV).max(head.end)..to.div_ceil(BLOCK_KV);
+        Self { spec, batch, n, rows, blocks: [head, main], common }
     }
 
-    /// What one row sees.
-    pub fn row(&self, r: usize) -> Interval {
-        self.rows[r]
+    /// The blocks in which some row may see a key, ascending.
+    pub fn blocks(&self) -> impl Iterator<Item = usize> {
+        let [head, main] = self.blocks.clone();
+        head.chain(main)
     }
 
-    /// The blocks in which some row sees a key, ascending.
-    pub fn blocks(&self) -> core::ops::Range<usize> {
-        if self.all.is_empty() {
-            return 0..0;
+    /// What the rows see of a block; `None` when none sees anything. `head_of` gives a row's query row and head.
+    pub fn block(&self, block: usize, place: impl Fn(usize) -> (usize, usize)) -> Option<BlockSight> {
+        let mut rows = [u64::MAX; MAX_ROWS];
+        let keys = block * BLOCK_KV..(block + 1) * BLOCK_KV;
+        let everywhere = self.common.start <= keys.start && keys.end <= self.common.end;
+        if !everywhere {
+            for (row, sight) in rows.iter_mut().zip(&self.rows).take(self.n) {
+                *row = sight.in_block(block);
+            }
         }
-        self.all.from as usize / BLOCK_KV..(self.all.to as usize).div_ceil(BLOCK_KV)
+        if let Some(mask) = &self.spec.options.mask {
+            let kv_end = self.spec.sizes.kv_end();
+            let columns = keys.start..keys.end.min(kv_end);
+            let mut last: (&[u8], u64) = (&[], 0);
+            for (r, row) in rows.iter_mut().enumerate().take(self.n).filter(|(_, row)| **row != 0) {
+                let (i, h) = place(r);
+                let bytes = mask.row(self.batch, i, h);
+                let bytes = if bytes.len() == kv_end { &bytes[columns.clone()] } else { bytes };
+                // Broadcast rows are the same memory: read once.
+                if !core::ptr::eq(bytes, last.0) {
+                    let word = if bytes.len() == columns.len() {
+                        bits::of_bytes(bytes)
+                    } else {
+                        u64::from(bytes[0] != 0).wrapping_neg()
+                    };
+                    last = (bytes, word);
+                }
+                *row &= last.1;
+            }
+        }
+        if let Some(mask) = self.spec.options.bit_mask {
+            for (r, row) in rows.iter_mut().enumerate().take(self.n).filter(|(_, row)| **row != 0) {
+                let (i, h) = place(r);
+                *row &= mask.word([self.batch, i, h], block);
+            }
+        }
+        let any = rows[..self.n].iter().fold(0, |any, row| any | row);
+        (any != 0).then_some(BlockSight { rows, n: self.n })
     }
+}
 
-    /// What rows `r..r + 4` need of a block; rows past the tile's end need nothing and hinder nothing.
-    pub fn columns(&self, r: usize, n: usize, block: usize) -> Columns {
-        let rows = &self.rows[r..(r + MR).min(n)];
-        let needed = rows.iter().fold(Interval::EMPTY, |sum, row| sum.hull(row.in_block(block)));
-        Columns { needed, full: rows.iter().all(|row| row.in_block(block) == needed) }
+impl BlockSight {
+    /// What rows `4 * group..` see.
+    pub fn columns(&self, group: usize) -> Columns {
+        let at = group * MR;
+        let rows = core::array::from_fn(|r| self.rows[at + r]);
+        let real = &rows[..MR.min(self.n - at)];
+        let any: u64 = real.iter().fold(0, |any, row| any | row);
+        let from = any.trailing_zeros().min(BLOCK_KV as u32) as usize;
+        let to = BLOCK_KV - any.leading_zeros() as usize;
+        let mut columns = Columns { rows, from, to, whole: false };
+        if from < to {
+            let panels = columns.panels();
+            let seen = bits::range((panels.start * NR) as u32, (panels.end * NR) as u32);
+            columns.whole = real.iter().all(|row| row & seen == seen);
+        }
+        columns
     }
 }

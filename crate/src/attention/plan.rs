@@ -1,6 +1,6 @@
 //! Sizes of tiles, passes and scratch memory, from the sizes alone. Nothing here can change a bit of the result.
 
-use super::{mask::MAX_ROWS, spec::Sizes, BLOCK_KV};
+use super::{mask::MAX_ROWS, operand::Operand, spec::Spec, BLOCK_KV};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::gemm_tile::{MR, NR, ROW_STRIDE};
 
@@ -19,6 +19,8 @@ pub struct Plan {
     pub units_per_pass: usize,
     /// Rounds of packing and attending.
     pub passes: usize,
+    /// The first block that holds keys.
+    pub first_block: usize,
     /// Blocks of keys per unit.
     pub blocks: usize,
     /// Query rows of a tile, a multiple of 4.
@@ -35,15 +37,21 @@ pub struct Plan {
     pub segments: usize,
     /// States a tile may hold at once.
     pub slots: usize,
+    /// Lanes of the values that are copied per block: those that are no whole 8, or all where they are not f32.
+    pub copied_lanes: usize,
     /// Elements of a tile's workspace.
     pub workspace: usize,
 }
 
 impl Plan {
-    /// The plan for these sizes; refused when the scratch memory cannot be addressed.
-    pub fn new(sizes: &Sizes) -> Result<Self, Error> {
+    /// The plan of a call; refused when the scratch memory cannot be addressed.
+    pub fn new(spec: &Spec<'_>) -> Result<Self, Error> {
+        let sizes = spec.sizes();
         let too_large = Error::new(Reason::Size, Field::Scratch);
-        let panels = sizes.kv_len.div_ceil(NR) as u64;
+        let first_block = sizes.kv_start / BLOCK_KV;
+        // Panels lie at absolute positions, so that blocks do.
+        let held = sizes.kv_end() - first_block * BLOCK_KV;
+        let panels = if sizes.kv_len == 0 { 0 } else { held.div_ceil(NR) as u64 };
         let packed_unit = panels.checked_mul(NR as u64 * sizes.head_dim as u64).ok_or(too_large)?;
         let units = sizes.units();
         let units_per_pass = (PACK_BUDGET / packed_unit.max(1)).clamp(1, units.max(1) as u64) as usize;
@@ -52,9 +60,14 @@ impl Plan {
         let widest = value_width.max(segments * ROW_STRIDE);
         let rows = sizes.q_len * sizes.group();
         let rows_per_tile = (TILE_BUDGET / widest / MR * MR).clamp(MR, MAX_ROWS).min(rows.next_multiple_of(MR).max(MR));
-        let blocks = sizes.kv_len.div_ceil(BLOCK_KV);
+        let blocks = panels.div_ceil((BLOCK_KV / NR) as u64) as usize;
         let slots = blocks.checked_ilog2().map_or(1, |n| n as usize + 1);
-        let workspace = Workspace::elements(rows_per_tile, segments, slots, value_width).ok_or(too_large)?;
+        let copied_lanes = match spec.value {
+            Operand::F32(_) => value_width - sizes.value_head_dim / NR * NR,
+            _ => value_width,
+        };
+        let workspace = Workspace::elements(rows_per_tile, segments, slots, value_width, copied_lanes);
+        let workspace = workspace.ok_or(too_large)?;
         let packed = packed_unit.checked_mul(units_per_pass as u64).ok_or(too_large)?;
         let scratch = packed.checked_add(workspace).ok_or(too_large)?;
         if scratch > isize::MAX as u64 / 4 {
@@ -63,6 +76,7 @@ impl Plan {
         Ok(Self {
             units_per_pass,
             passes: units.div_ceil(units_per_pass),
+            first_block,
             blocks,
             rows_per_tile,
             row_tiles: rows.div_ceil(rows_per_tile),
@@ -71,6 +85,7 @@ impl Plan {
             value_width,
             segments,
             slots,
+            copied_lanes,
             workspace: workspace as usize,
         })
     }
@@ -97,8 +112,8 @@ pub struct Workspace<'a> {
     pub query: &'a mut [f32],
     /// Scores of four rows against one block, `[4][64]`, then their exponentials.
     pub scores: &'a mut [f32],
-    /// Value columns that are no whole 8 wide, `[64][8]`.
-    pub value_tail: &'a mut [f32],
+    /// Copied values of one block, `[lane / 8][64][8]`.
+    pub value_copy: &'a mut [f32],
     /// `m` of every slot and row.
     pub m: &'a mut [f32],
     /// `l` of every slot and row.
@@ -108,13 +123,14 @@ pub struct Workspace<'a> {
 }
 
 impl<'a> Workspace<'a> {
-    fn elements(rows: usize, segments: usize, slots: usize, value_width: usize) -> Option<u64> {
+    fn elements(rows: usize, segments: usize, slots: usize, value_width: usize, copied_lanes: usize) -> Option<u64> {
         let rows = rows as u64;
         let slots = slots as u64;
         let query = rows.checked_mul(segments as u64)?.checked_mul(ROW_STRIDE as u64)?;
         let o = rows.checked_mul(slots)?.checked_mul(value_width as u64)?;
-        let fixed = (MR * BLOCK_KV + BLOCK_KV * NR) as u64;
-        query.checked_add(o)?.checked_add(2 * rows * slots)?.checked_add(fixed)
+        let copied = (copied_lanes as u64).checked_mul(BLOCK_KV as u64)?;
+        let scores = (MR * BLOCK_KV) as u64;
+        query.checked_add(o)?.checked_add(2 * rows * slots)?.checked_add(scores)?.checked_add(copied)
     }
 
     /// Cuts `memory`, which has `plan.workspace` elements.
@@ -122,9 +138,9 @@ impl<'a> Workspace<'a> {
         let rows = plan.rows_per_tile;
         let (query, rest) = memory.split_at_mut(plan.segments * rows * ROW_STRIDE);
         let (scores, rest) = rest.split_at_mut(MR * BLOCK_KV);
-        let (value_tail, rest) = rest.split_at_mut(BLOCK_KV * NR);
+        let (value_copy, rest) = rest.split_at_mut(plan.copied_lanes * BLOCK_KV);
         let (m, rest) = rest.split_at_mut(plan.slots * rows);
         let (l, o) = rest.split_at_mut(plan.slots * rows);
-        Self { query, scores, value_tail, m, l, o }
+        Self { query, scores, value_copy, m, l, o }
     }
 }

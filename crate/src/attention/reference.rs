@@ -1,42 +1,49 @@
 //! The same attention in f64 and three loops: what every other path is measured against.
 
-use super::mask::visible;
-use super::spec::{default_scale, Spec};
+use super::mask::Tile;
+use super::spec::Spec;
+use super::BLOCK_KV;
 
 /// Receives one row: `(batch, head, query row, out, lse)`.
 pub type RowSink<'s> = dyn FnMut(usize, usize, usize, &[f64], f64) + 's;
 
-/// Softmax of the scaled scores of the visible keys, times their values; a row that sees none gives zeros and -Infinity.
+/// Softmax of the scores of the visible keys, times their values; a row that sees none gives zeros and -Infinity.
 /// `out` and `scores` are temporaries of `value_head_dim` and `kv_len` elements.
+///
+/// Which keys are visible is asked of [`Tile`], which has its own tests; all numbers here are f64.
 pub fn attention(spec: &Spec<'_>, scores: &mut [f64], out: &mut [f64], sink: &mut RowSink<'_>) {
     let sizes = spec.sizes;
-    let scale = spec.options.scale.unwrap_or_else(|| default_scale(sizes.head_dim));
+    let options = &spec.options;
     for b in 0..sizes.batch {
         for h in 0..sizes.num_heads {
-            let kv_head = h / sizes.group();
             for i in 0..sizes.q_len {
-                let keys = visible(spec, b, i);
-                let keys = keys.from as usize..(keys.to as usize).max(keys.from as usize);
-                let q = spec.query.row(b, i, h);
-                let mut m = f64::NEG_INFINITY;
-                for j in keys.clone() {
-                    let k = spec.key.row(b, j, kv_head);
-                    let dot: f64 = q.iter().zip(k).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
-                    scores[j] = scale * dot;
-                    m = m.max(scores[j]);
-                }
-                out.fill(0.0);
-                let mut l = 0.0;
-                for j in keys.clone() {
-                    let p = exp(scores[j] - m);
-                    l += p;
-                    for (o, v) in out.iter_mut().zip(spec.value.row(b, j, kv_head)) {
-                        *o += p * f64::from(*v);
+                let index = [b, i, h];
+                let tile = Tile::new(spec, b, 1, |_| i);
+                scores.fill(f64::NEG_INFINITY);
+                for block in tile.blocks() {
+                    let Some(sight) = tile.block(block, |_| (i, h)) else { continue };
+                    let seen = sight.columns(0).rows[0];
+                    for j in (0..BLOCK_KV).filter(|c| seen >> c & 1 == 1).map(|c| block * BLOCK_KV + c) {
+                        scores[j - sizes.kv_start] = score(spec, index, j);
                     }
                 }
-                if keys.is_empty() {
-                    sink(b, h, i, out, f64::NEG_INFINITY);
+                let logit = options.sinks.get(h).filter(|_| i < spec.q_length(b));
+                let logit = logit.map_or(f64::NEG_INFINITY, |sink| f64::from(*sink));
+                let m = scores.iter().fold(logit, |m, s| m.max(*s));
+                out.fill(0.0);
+                if m == f64::NEG_INFINITY {
+                    sink(b, h, i, out, m);
                     continue;
+                }
+                let mut l = exp(logit - m);
+                for (j, s) in scores.iter().enumerate().filter(|(_, s)| **s > f64::NEG_INFINITY) {
+                    let p = exp(s - m);
+                    l += p;
+                    for (d, o) in out.iter_mut().enumerate() {
+                        let mut v = [0.0];
+                        spec.value.copy([b, j, h / sizes.group()], d, &mut v);
+                        *o += p * f64::from(v[0]);
+                    }
                 }
                 for o in out.iter_mut() {
                     *o /= l;
@@ -45,6 +52,34 @@ pub fn attention(spec: &Spec<'_>, scores: &mut [f64], out: &mut [f64], sink: &mu
             }
         }
     }
+}
+
+/// The score of one pair of query row and key, in natural units.
+fn score(spec: &Spec<'_>, [b, i, h]: [usize; 3], j: usize) -> f64 {
+    let options = &spec.options;
+    let mut s = 0.0;
+    for d in 0..spec.sizes.head_dim {
+        let (mut q, mut k) = ([0.0], [0.0]);
+        spec.query.copy([b, i, h], d, &mut q);
+        spec.key.copy([b, j - spec.sizes.kv_start, h / spec.sizes.group()], d, &mut k);
+        s += f64::from(q[0]) * f64::from(k[0]);
+    }
+    s *= spec.scale;
+    if let Some(cap) = options.softcap {
+        // tanh(x) = (1 - e^-2x) / (1 + e^-2x)
+        let e = exp(-2.0 * (s / cap).abs());
+        s = cap * ((1.0 - e) / (1.0 + e)).copysign(s);
+    }
+    if let Some(bias) = &options.bias {
+        let mut value = [0.0];
+        let column = if bias.shape().width == spec.sizes.kv_end() { j } else { 0 };
+        bias.copy([b, i, h], column, &mut value);
+        s += f64::from(value[0]);
+    }
+    if let Some(slope) = options.alibi_slopes.get(h) {
+        s -= f64::from(*slope) * (spec.position(b, i) - j as i64).abs() as f64;
+    }
+    s
 }
 
 /// `e^x` for `x <= 0`, to a few units in the last place of f64: `core` has none.

@@ -1,7 +1,10 @@
 //! What a call asks for: sizes, options and operands, checked against each other.
 
+use super::bit_mask::BitMask;
+use super::operand::{Operand, Target};
 use crate::error::{Error, Field, Reason};
-use crate::layout::{View, ViewMut};
+use crate::layout::{Shape, View, ViewMut};
+use core::ops::Range;
 
 /// Sizes of one attention call, in elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Sizes {
     pub q_len: usize,
     /// Keys.
     pub kv_len: usize,
+    /// Position of the first key; keys are numbered from here to `kv_start + kv_len`.
+    pub kv_start: usize,
     /// Width of a query and key row; at least 1.
     pub head_dim: usize,
     /// Width of a value and out row.
@@ -26,6 +31,11 @@ impl Sizes {
     /// Query heads that share a kv head.
     pub fn group(&self) -> usize {
         self.num_heads.checked_div(self.num_kv_heads).unwrap_or(0)
+    }
+
+    /// One past the position of the last key.
+    pub fn kv_end(&self) -> usize {
+        self.kv_start + self.kv_len
     }
 
     /// (batch row, kv head) pairs: each packs its keys once.
@@ -49,45 +59,123 @@ impl Sizes {
             let product = sizes.iter().try_fold(1u64, |p, n| p.checked_mul(*n as u64));
             product.is_some_and(|p| p <= u64::from(u32::MAX) / 16)
         };
-        if !fits(&[self.batch, self.num_heads]) || !fits(&[self.q_len, self.group().max(1)]) || !fits(&[self.kv_len]) {
+        if !fits(&[self.batch, self.num_heads])
+            || !fits(&[self.q_len, self.group().max(1)])
+            || !fits(&[self.kv_len])
+            || !fits(&[self.kv_start])
+            || !fits(&[self.kv_end()])
+        {
             return Err(Error::new(Reason::Size, Field::Call));
         }
         Ok(())
     }
 }
 
-/// Options of one attention call.
-#[derive(Clone, Copy, Debug, Default)]
+/// Which keys around a row's position stay visible.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Keys at most this far before the position; `None` is open.
+    pub left: Option<u32>,
+    /// Keys at most this far after the position; `None` is open.
+    pub right: Option<u32>,
+    /// The first keys, visible in spite of the window.
+    pub first: u32,
+}
+
+/// Options of one attention call. All rules of visibility hold together; biases add up.
+#[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
     /// Factor of the raw score; `None` is `1 / sqrt(head_dim)`.
     pub scale: Option<f64>,
+    /// `softcap * tanh(score / softcap)`, before bias and mask; more than 0.
+    pub softcap: Option<f64>,
     /// Row i sees key j iff `j <= i + q_offset`.
     pub causal: bool,
+    /// Row i sees key j iff `i + q_offset - left <= j <= i + q_offset + right`.
+    pub window: Option<Window>,
     /// Position of query row 0 among the keys, one per batch row; empty means 0.
     pub q_offset: &'a [i32],
-    /// Valid keys per batch row; empty means all.
+    /// One past the last valid key per batch row, at most `kv_end`; empty means all.
     pub kv_lengths: &'a [u32],
+    /// Valid query rows per batch row; empty means all. Rows past them give 0 and an lse of -Infinity.
+    pub q_lengths: &'a [u32],
+    /// `[batch, q_len, num_heads, kv_end or 1]`, not 0 = may attend; broadcast axes have stride 0.
+    pub mask: Option<View<'a, u8>>,
+    /// A rule, as a program.
+    pub bit_mask: Option<&'a BitMask<'a>>,
+    /// `[batch, q_len, num_heads, kv_end or 1]`, added to the score; -Infinity hides.
+    pub bias: Option<Operand<'a>>,
+    /// One per query head: adds `-slope * |i + q_offset - j|`; empty means none.
+    pub alibi_slopes: &'a [f32],
+    /// One logit per query head that takes weight and gives no value; empty means none.
+    pub sinks: &'a [f32],
+    /// The stage whose scores are written out.
+    pub tap: Option<Tap>,
+}
+
+/// How a raw score becomes a base-2 one.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ScoreScale {
+    /// `t = raw * c`.
+    Plain(f32),
+    /// `t = c2 * tanh(raw * c1)`.
+    Capped(f32, f32),
 }
 
 /// Operands and options that were checked against each other.
 pub struct Spec<'a> {
     pub(super) sizes: Sizes,
     pub(super) options: Options<'a>,
-    pub(super) query: View<'a>,
-    pub(super) key: View<'a>,
-    pub(super) value: View<'a>,
-    /// `f32(scale * log2(e))`: scores are kept in base 2.
-    pub(super) scale_log2: f32,
+    pub(super) query: Operand<'a>,
+    pub(super) key: Operand<'a>,
+    pub(super) value: Operand<'a>,
+    pub(super) scale: f64,
+    pub(super) score_scale: ScoreScale,
 }
 
 /// Where results go.
 pub struct Outputs<'a> {
     /// `[batch, q_len, num_heads, value_head_dim]`.
-    pub out: ViewMut<'a>,
+    pub out: Target<'a>,
     /// `[batch, q_len, num_heads, 1]`: natural log of the sum of exponentials.
     pub lse: Option<ViewMut<'a>>,
-    /// `[batch, q_len, num_heads, kv_len]`.
-    pub weights: Option<ViewMut<'a>>,
+    /// The weights, or some of them.
+    pub weights: Option<Weights<'a>>,
+    /// The scores at the stage `Options::tap`, `[batch, q_len, num_heads, kv_len]`; given exactly when that is.
+    pub tap: Option<ViewMut<'a>>,
+}
+
+/// Which weights are written, and where.
+pub enum Weights<'a> {
+    /// All: `[batch, q_len, num_heads, kv_len]`.
+    Full(ViewMut<'a>),
+    /// Their mean over the heads, which are summed ascending: `[batch, q_len, 1, kv_len]`.
+    HeadMean(ViewMut<'a>),
+    /// Those of some query rows: `slots[i]` is the row of the output, negative for none.
+    Rows(ViewMut<'a>, &'a [i32]),
+    /// The largest k of a row, descending, ties to the lower index: `[batch, q_len, num_heads, k]` values and indices;
+    /// what is missing is 0 and -1.
+    TopK(ViewMut<'a>, ViewMut<'a, i32>),
+}
+
+/// A stage of the scores, in natural units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tap {
+    /// The dot products.
+    Raw,
+    /// Times the scale.
+    Scaled,
+    /// After the softcap, if any.
+    Capped,
+    /// After bias and ALiBi, -Infinity where hidden.
+    Biased,
+}
+
+fn expect(shape: &Shape, sizes: [usize; 3], widths: &[usize], field: Field) -> Result<(), Error> {
+    if shape.sizes != sizes || !widths.contains(&shape.width) {
+        return Err(Error::new(Reason::Value, field));
+    }
+    Ok(())
 }
 
 impl<'a> Spec<'a> {
@@ -95,35 +183,55 @@ impl<'a> Spec<'a> {
     pub fn new(
         sizes: Sizes,
         options: Options<'a>,
-        query: View<'a>,
-        key: View<'a>,
-        value: View<'a>,
+        query: impl Into<Operand<'a>>,
+        key: impl Into<Operand<'a>>,
+        value: impl Into<Operand<'a>>,
     ) -> Result<Self, Error> {
+        let (query, key, value) = (query.into(), key.into(), value.into());
         sizes.validate()?;
-        let Sizes { batch, num_heads, num_kv_heads, q_len, kv_len, head_dim, value_head_dim } = sizes;
-        let expect = |view: &View<'_>, seq, heads, width, field| {
-            let shape = view.shape();
-            if shape.sizes != [batch, seq, heads] || shape.width != width {
-                return Err(Error::new(Reason::Value, field));
-            }
-            Ok(())
-        };
-        expect(&query, q_len, num_heads, head_dim, Field::Query)?;
-        expect(&key, kv_len, num_kv_heads, head_dim, Field::Key)?;
-        expect(&value, kv_len, num_kv_heads, value_head_dim, Field::Value)?;
-        if !options.q_offset.is_empty() && options.q_offset.len() != batch {
-            return Err(Error::new(Reason::Value, Field::QOffset));
+        let Sizes { batch, num_heads, num_kv_heads, q_len, kv_len, head_dim, value_head_dim, .. } = sizes;
+        let kv_end = sizes.kv_end();
+        expect(query.shape(), [batch, q_len, num_heads], &[head_dim], Field::Query)?;
+        expect(key.shape(), [batch, kv_len, num_kv_heads], &[head_dim], Field::Key)?;
+        expect(value.shape(), [batch, kv_len, num_kv_heads], &[value_head_dim], Field::Value)?;
+        if let Some(mask) = &options.mask {
+            expect(mask.shape(), [batch, q_len, num_heads], &[kv_end, 1], Field::Mask)?;
         }
-        let lengths = options.kv_lengths;
-        if !lengths.is_empty() && (lengths.len() != batch || lengths.iter().any(|n| *n as usize > kv_len)) {
-            return Err(Error::new(Reason::Value, Field::KvLengths));
+        if let Some(bias) = &options.bias {
+            expect(bias.shape(), [batch, q_len, num_heads], &[kv_end, 1], Field::Bias)?;
+        }
+        let wrong = |field| Err(Error::new(Reason::Value, field));
+        let one_each = |n: usize, of: usize| n == 0 || n == of;
+        if !one_each(options.q_offset.len(), batch) {
+            return wrong(Field::QOffset);
+        }
+        let within =
+            |lengths: &[u32], most| one_each(lengths.len(), batch) && lengths.iter().all(|n| *n as usize <= most);
+        if !within(options.kv_lengths, kv_end) {
+            return wrong(Field::KvLengths);
+        }
+        if !within(options.q_lengths, q_len) {
+            return wrong(Field::QLengths);
+        }
+        if !one_each(options.alibi_slopes.len(), num_heads) {
+            return wrong(Field::AlibiSlopes);
+        }
+        if !one_each(options.sinks.len(), num_heads) {
+            return wrong(Field::Sinks);
         }
         let scale = options.scale.unwrap_or_else(|| default_scale(head_dim));
         if !scale.is_finite() {
-            return Err(Error::new(Reason::Value, Field::Scale));
+            return wrong(Field::Scale);
         }
-        let scale_log2 = (scale * core::f64::consts::LOG2_E) as f32;
-        Ok(Self { sizes, options, query, key, value, scale_log2 })
+        const LOG2_E: f64 = core::f64::consts::LOG2_E;
+        let score_scale = match options.softcap {
+            None => ScoreScale::Plain((scale * LOG2_E) as f32),
+            Some(cap) if cap.is_finite() && cap > 0.0 => {
+                ScoreScale::Capped((scale / cap) as f32, (cap * LOG2_E) as f32)
+            }
+            Some(_) => return wrong(Field::Softcap),
+        };
+        Ok(Self { sizes, options, query, key, value, scale, score_scale })
     }
 
     /// The sizes of the call.
@@ -131,29 +239,53 @@ impl<'a> Spec<'a> {
         &self.sizes
     }
 
-    /// Keys of a batch row that may be seen at all.
-    pub(super) fn kv_length(&self, batch: usize) -> usize {
-        self.options.kv_lengths.get(batch).map_or(self.sizes.kv_len, |n| *n as usize)
+    /// Positions of the keys of a batch row that may be seen at all.
+    pub(super) fn keys(&self, batch: usize) -> Range<usize> {
+        let end = self.options.kv_lengths.get(batch).map_or(self.sizes.kv_end(), |n| *n as usize);
+        self.sizes.kv_start..end.max(self.sizes.kv_start)
     }
 
-    /// Position of query row 0 of a batch row among the keys.
-    pub(super) fn q_offset(&self, batch: usize) -> i64 {
-        self.options.q_offset.get(batch).map_or(0, |n| i64::from(*n))
+    /// Query rows of a batch row that are not padding.
+    pub(super) fn q_length(&self, batch: usize) -> usize {
+        self.options.q_lengths.get(batch).map_or(self.sizes.q_len, |n| *n as usize)
+    }
+
+    /// Position of query row i of a batch row among the keys.
+    pub(super) fn position(&self, batch: usize, i: usize) -> i64 {
+        i as i64 + self.options.q_offset.get(batch).map_or(0, |n| i64::from(*n))
     }
 
     /// Checks that results fit the call.
-    pub(super) fn expect_outputs(&self, outputs: &Outputs<'_>) -> Result<(), Error> {
+    pub fn expect_outputs(&self, outputs: &Outputs<'_>) -> Result<(), Error> {
         let Sizes { batch, num_heads, q_len, kv_len, value_head_dim, .. } = self.sizes;
-        let expect = |view: &ViewMut<'_>, width, field| {
-            let shape = view.shape();
-            if shape.sizes != [batch, q_len, num_heads] || shape.width != width {
-                return Err(Error::new(Reason::Value, field));
+        let rows = [batch, q_len, num_heads];
+        expect(outputs.out.shape(), rows, &[value_head_dim], Field::Out)?;
+        if let Some(lse) = &outputs.lse {
+            expect(lse.shape(), rows, &[1], Field::Lse)?;
+        }
+        match &outputs.tap {
+            Some(tap) if self.options.tap.is_some() => expect(tap.shape(), rows, &[kv_len], Field::Tap)?,
+            None if self.options.tap.is_none() => {}
+            _ => return Err(Error::new(Reason::Value, Field::Tap)),
+        }
+        match &outputs.weights {
+            None => Ok(()),
+            Some(Weights::Full(view)) => expect(view.shape(), rows, &[kv_len], Field::Weights),
+            Some(Weights::HeadMean(view)) => expect(view.shape(), [batch, q_len, 1], &[kv_len], Field::Weights),
+            Some(Weights::Rows(view, slots)) => {
+                let n = view.shape().sizes[1];
+                if slots.len() != q_len || slots.iter().any(|slot| *slot >= 0 && *slot as usize >= n) {
+                    return Err(Error::new(Reason::Value, Field::Weights));
+                }
+                expect(view.shape(), [batch, n, num_heads], &[kv_len], Field::Weights)
             }
-            Ok(())
-        };
-        expect(&outputs.out, value_head_dim, Field::Out)?;
-        outputs.lse.as_ref().map_or(Ok(()), |lse| expect(lse, 1, Field::Lse))?;
-        outputs.weights.as_ref().map_or(Ok(()), |weights| expect(weights, kv_len, Field::Weights))
+            Some(Weights::TopK(values, indices)) => {
+                if values.shape().sizes != rows || indices.shape() != values.shape() {
+                    return Err(Error::new(Reason::Value, Field::Weights));
+                }
+                Ok(())
+            }
+        }
     }
 }
 

@@ -9,24 +9,57 @@
 
 use super::Lanes;
 
-/// 1.5 * 2^23: adding it leaves the nearest integer in the low mantissa bits.
-const MAGIC: f32 = 12_582_912.0;
-/// c0..c6 of the polynomial, as bit patterns.
-const COEFFICIENTS: [u32; 7] =
-    [0x3f80_0000, 0x3f31_7219, 0x3e75_fdf1, 0x3d63_5739, 0x3c1d_9387, 0x3aaf_b93b, 0x3923_85a5];
-/// Results for smaller arguments are +0.
-pub const SMALLEST: f32 = -126.0;
+/// c0..c6 of the polynomial, 1.5 * 2^23 (adding it leaves the nearest integer in the low mantissa bits), and the smallest
+/// argument whose result is not +0; as bit patterns.
+static CONSTANTS: [u32; 9] = [
+    0x3f80_0000,
+    0x3f31_7219,
+    0x3e75_fdf1,
+    0x3d63_5739,
+    0x3c1d_9387,
+    0x3aaf_b93b,
+    0x3923_85a5,
+    0x4b40_0000,
+    0xc2fc_0000,
+];
+const MAGIC: usize = 7;
+const SMALLEST: usize = 8;
 
-/// 2^t in every lane, for `t <= 0`, -Infinity or NaN.
+/// The constants in lanes, to be kept across a loop.
+#[derive(Clone, Copy)]
+pub struct Exp2<L>([L; 9]);
+
+impl<L: Lanes> Exp2<L> {
+    /// Loads the constants.
+    ///
+    /// From memory, and opaquely so: as literals V8 builds each anew in every turn of a loop, which halves its speed.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self(core::hint::black_box(&CONSTANTS).map(|bits| L::splat(f32::from_bits(bits))))
+    }
+
+    /// 2^t in every lane, for `t <= 0`, -Infinity or NaN.
+    #[inline(always)]
+    pub fn apply(&self, t: L) -> L {
+        let c = &self.0;
+        let z = t.add(c[MAGIC]);
+        let f = t.sub(z.sub(c[MAGIC]));
+        let mut p = c[6];
+        for k in (0..6).rev() {
+            p = p.mul_add(f, c[k]);
+        }
+        p.mul(z.power_from_magic()).zero_where(t.less(c[SMALLEST]))
+    }
+}
+
+impl<L: Lanes> Default for Exp2<L> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// [`Exp2::apply`] of one vector.
 #[inline(always)]
 pub fn exp2<L: Lanes>(t: L) -> L {
-    let magic = L::splat(MAGIC);
-    let z = t.add(magic);
-    let f = t.sub(z.sub(magic));
-    let c = |k: usize| L::splat(f32::from_bits(COEFFICIENTS[k]));
-    let mut p = c(6);
-    for k in (0..6).rev() {
-        p = p.mul_add(f, c(k));
-    }
-    p.mul(z.power_from_magic()).zero_where(t.less(L::splat(SMALLEST)))
+    Exp2::new().apply(t)
 }

@@ -3,6 +3,8 @@
 //! Every algorithm here is written once over [`Lanes`]; a file per instruction set implements the trait:
 //! [`portable`] is `[f32; 4]`, the bit-level truth, and `simd128` is wasm's `v128`.
 
+pub mod bits;
+pub mod convert;
 pub mod exp;
 pub mod gemm_tile;
 pub mod ln;

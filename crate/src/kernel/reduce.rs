@@ -1,6 +1,6 @@
 //! The largest score of a row, and the row's exponentials with their sum.
 
-use super::{exp::exp2, Lanes};
+use super::{exp::Exp2, Lanes};
 
 /// The largest of a row's scores, NaN left out; -Infinity for none.
 #[inline(always)]
@@ -18,11 +18,11 @@ pub fn row_max<L: Lanes>(row: &[[f32; 4]]) -> f32 {
 /// Replaces a row's scores by `p = exp2(t - m)` and gives their sum `(l0 + l2) + (l1 + l3)`, where `l_r` adds the p of
 /// the positions j with j mod 4 = r, ascending.
 #[inline(always)]
-pub fn exp_and_sum<L: Lanes>(row: &mut [[f32; 4]], m: f32) -> f32 {
+pub fn exp_and_sum<L: Lanes>(exp2: &Exp2<L>, row: &mut [[f32; 4]], m: f32) -> f32 {
     let m = L::splat(m);
     let mut l = L::splat(0.0);
     for t in row {
-        let p = exp2(L::load(t).sub(m));
+        let p = exp2.apply(L::load(t).sub(m));
         p.store(t);
         l = l.add(p);
     }

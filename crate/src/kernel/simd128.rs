@@ -96,3 +96,11 @@ impl Lanes for F32x4 {
         .map(Self)
     }
 }
+
+/// Bit i set where `bytes[i]` is not 0.
+#[inline(always)]
+pub fn non_zero_bytes(bytes: &[u8; 16]) -> u16 {
+    // SAFETY: the reference covers 16 readable bytes, and a wasm load needs no alignment.
+    let bytes = unsafe { v128_load(bytes.as_ptr().cast()) };
+    i8x16_bitmask(i8x16_ne(bytes, i8x16_splat(0)))
+}

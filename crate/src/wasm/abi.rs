@@ -1,107 +1,20 @@
-//! Argument blocks: the layout the host writes, and the proof that what it points at can be used.
+//! Argument blocks become checked calls: the proof that what a block points at can be used.
 
+use super::block::{dtype, flag, weights_kind, Block, Operand as Place};
 use super::memory::Span;
+use super::program;
+use crate::attention::bit_mask::BitMask;
+use crate::attention::operand::{Operand, Target};
 use crate::attention::plan::Plan;
-use crate::attention::spec::{Options, Outputs, Sizes, Spec};
+use crate::attention::spec::{Options, Outputs, Sizes, Spec, Tap, Weights, Window};
 use crate::error::{Error, Field, Reason};
 use crate::layout::{Shape, View, ViewMut};
-use core::mem::offset_of;
-
-const FLAG_SCALE: u32 = 1;
-const FLAG_CAUSAL: u32 = 2;
-const DTYPE_F32: u32 = 0;
-
-/// An operand `[batch, seq, heads, width]`: where it lies, its element type, its strides in elements.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Operand {
-    pointer: u32,
-    dtype: u32,
-    stride_batch: u32,
-    stride_seq: u32,
-    stride_head: u32,
-}
-
-/// The block of an attention call, as it lies in memory.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Block {
-    scale: f64,
-    flags: u32,
-    batch: u32,
-    num_heads: u32,
-    num_kv_heads: u32,
-    q_len: u32,
-    kv_len: u32,
-    head_dim: u32,
-    value_head_dim: u32,
-    query: Operand,
-    key: Operand,
-    value: Operand,
-    out: Operand,
-    lse: u32,
-    weights: u32,
-    q_offset: u32,
-    kv_lengths: u32,
-    scratch: u32,
-    scratch_byte_length: u32,
-    plan_scratch_byte_length: u32,
-    plan_passes: u32,
-    plan_pack_tiles: u32,
-    plan_attend_tiles: u32,
-}
-
-macro_rules! offsets {
-    ($($field:ident),* $(,)?) => { [$(offset_of!(Block, $field) as u32,)* size_of::<Block>() as u32] };
-}
-
-/// The offsets of the block's fields in order, then its size.
-pub const OFFSETS: [u32; 24] = offsets!(
-    scale,
-    flags,
-    batch,
-    num_heads,
-    num_kv_heads,
-    q_len,
-    kv_len,
-    head_dim,
-    value_head_dim,
-    query,
-    key,
-    value,
-    out,
-    lse,
-    weights,
-    q_offset,
-    kv_lengths,
-    scratch,
-    scratch_byte_length,
-    plan_scratch_byte_length,
-    plan_passes,
-    plan_pack_tiles,
-    plan_attend_tiles,
-);
-
-/// FNV-1a (32 bits) over [`OFFSETS`], each as four little-endian bytes.
-pub const fn fingerprint() -> u32 {
-    let mut hash = 0x811c_9dc5u32;
-    let mut i = 0;
-    while i < OFFSETS.len() {
-        let bytes = OFFSETS[i].to_le_bytes();
-        let mut k = 0;
-        while k < bytes.len() {
-            hash = (hash ^ bytes[k] as u32).wrapping_mul(0x0100_0193);
-            k += 1;
-        }
-        i += 1;
-    }
-    hash
-}
 
 /// A call's arguments, copied out of the block: later writes by the host cannot change what was checked.
 pub struct AttentionArgs {
     block: Block,
     at: Span,
+    bit_mask: Option<BitMask<'static>>,
 }
 
 /// A call's scratch memory: packed keys, then one tile's workspace.
@@ -112,13 +25,125 @@ pub struct Scratch {
     workspace_len: usize,
 }
 
+/// A place in memory with the shape of what lies there.
+#[derive(Clone, Copy)]
+struct Located {
+    pointer: u32,
+    dtype: u32,
+    shape: Shape,
+    field: Field,
+}
+
+/// An array of numbers of 4 bytes.
+#[derive(Clone, Copy)]
+struct Array {
+    pointer: u32,
+    count: u32,
+    field: Field,
+}
+
+impl Array {
+    fn span(&self) -> Result<Span, Error> {
+        Span::new(self.pointer, u64::from(self.count) * 4, 4, self.field)
+    }
+
+    fn slice<'a, T>(&self) -> Result<&'a [T], Error> {
+        const { assert!(size_of::<T>() == 4) };
+        // SAFETY: inputs are not written during a call; T is u32, i32 or f32, for which any bits are valid.
+        Ok(unsafe { self.span()?.slice() })
+    }
+}
+
+impl Located {
+    fn span(&self) -> Result<Span, Error> {
+        let bytes = match self.dtype {
+            dtype::F32 => 4,
+            dtype::F16 | dtype::BF16 => 2,
+            dtype::BOOL => 1,
+            _ => return Err(Error::new(Reason::Kind, self.field)),
+        };
+        let extent = self.shape.extent().ok_or(Error::new(Reason::Size, self.field))? as u64;
+        Span::new(self.pointer, extent * bytes, bytes as u32, self.field)
+    }
+
+    // The three below rest on contract V of `layout`: `span` covers the shape's extent, any bits are a valid element, inputs
+    // are not written during a call and outputs overlap nothing, which `AttentionArgs::read` has checked.
+
+    fn operand<'a>(&self) -> Result<Operand<'a>, Error> {
+        let span = self.span()?;
+        // SAFETY: contract V, as said above.
+        Ok(unsafe {
+            match self.dtype {
+                dtype::F32 => Operand::F32(View::from_raw(span.pointer(), self.shape)),
+                dtype::F16 => Operand::F16(View::from_raw(span.pointer(), self.shape)),
+                dtype::BF16 => Operand::Bf16(View::from_raw(span.pointer(), self.shape)),
+                _ => return Err(Error::new(Reason::Kind, self.field)),
+            }
+        })
+    }
+
+    fn target<'a>(&self) -> Result<Target<'a>, Error> {
+        let span = self.span()?;
+        // SAFETY: contract V, as said above.
+        Ok(unsafe {
+            match self.dtype {
+                dtype::F32 => Target::F32(ViewMut::from_raw(span.pointer(), self.shape)),
+                dtype::F16 => Target::F16(ViewMut::from_raw(span.pointer(), self.shape)),
+                dtype::BF16 => Target::Bf16(ViewMut::from_raw(span.pointer(), self.shape)),
+                _ => return Err(Error::new(Reason::Kind, self.field)),
+            }
+        })
+    }
+
+    fn view_mut<'a, T>(&self) -> Result<ViewMut<'a, T>, Error> {
+        // SAFETY: contract V, as said above; T is f32 or i32.
+        Ok(unsafe { ViewMut::from_raw(self.span()?.pointer(), self.shape) })
+    }
+}
+
 impl AttentionArgs {
-    /// Copies the block at `pointer`.
+    /// Copies the block at `pointer` and checks every span of the call: in bounds, aligned, outputs apart from all else.
     pub fn read(pointer: u32) -> Result<Self, Error> {
         let at = Span::new(pointer, size_of::<Block>() as u64, 16, Field::Call)?;
         // SAFETY: the host writes the block before the call and not during it; a block is numbers only.
         let block = unsafe { at.slice::<Block>() }[0];
-        Ok(Self { block, at })
+        let mut args = Self { block, at, bit_mask: None };
+        args.check()?;
+        Ok(args)
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        let mut outputs = [(Span::EMPTY, Field::Call); 6];
+        let scratch = Span::new(self.block.scratch, u64::from(self.block.scratch_byte_length), 16, Field::Scratch)?;
+        outputs[0] = (scratch, Field::Scratch);
+        for (place, output) in outputs[1..].iter_mut().zip(self.outputs_located()?.into_iter().flatten()) {
+            *place = (output.span()?, output.field);
+        }
+        for (i, (span, field)) in outputs.iter().enumerate() {
+            if outputs[..i].iter().any(|(other, _)| other.overlaps(span)) {
+                return Err(Error::new(Reason::Overlap, *field));
+            }
+        }
+        let apart = |span: Span| match outputs.iter().find(|(output, _)| output.overlaps(&span)) {
+            Some((_, field)) => Err(Error::new(Reason::Overlap, *field)),
+            None => Ok(()),
+        };
+        apart(self.at)?;
+        for input in self.inputs_located().into_iter().flatten() {
+            apart(input.span()?)?;
+        }
+        for array in self.arrays() {
+            apart(array.span()?)?;
+        }
+        if self.block.program != 0 {
+            let span =
+                Array { pointer: self.block.program, count: self.block.program_length, field: Field::Mask }.span()?;
+            apart(span)?;
+            // SAFETY: inputs are not written during a call; any bits are a u32.
+            let words = unsafe { span.slice::<u32>() };
+            self.bit_mask = Some(program::read(words, &self.sizes(), &apart)?);
+        }
+        Ok(())
     }
 
     /// The sizes of the call.
@@ -130,6 +155,7 @@ impl AttentionArgs {
             num_kv_heads: b.num_kv_heads as usize,
             q_len: b.q_len as usize,
             kv_len: b.kv_len as usize,
+            kv_start: b.kv_start as usize,
             head_dim: b.head_dim as usize,
             value_head_dim: b.value_head_dim as usize,
         }
@@ -138,153 +164,168 @@ impl AttentionArgs {
     /// Writes the plan's numbers into the block.
     pub fn write_plan(&mut self, plan: &Plan) -> Result<(), Error> {
         let too_large = Error::new(Reason::Size, Field::Scratch);
-        let number = |n: usize| u32::try_from(n).map_err(|_| too_large);
-        let bytes = plan.scratch().checked_mul(4).ok_or(too_large)?;
-        // Tile counts are products of sizes that fit; computed in usize they could still wrap.
-        let tiles = |per_unit: usize| plan.units_per_pass.checked_mul(per_unit).ok_or(too_large);
-        self.block.plan_scratch_byte_length = number(bytes)?;
-        self.block.plan_passes = number(plan.passes)?;
-        self.block.plan_pack_tiles = number(tiles(plan.blocks)?)?;
-        self.block.plan_attend_tiles = number(tiles(plan.row_tiles)?)?;
+        let number = |n: Option<usize>| n.and_then(|n| u32::try_from(n).ok()).ok_or(too_large);
+        self.block.plan_scratch_byte_length = number(plan.scratch().checked_mul(4))?;
+        self.block.plan_passes = number(Some(plan.passes))?;
+        // Products of sizes that fit; computed in usize they could still wrap.
+        self.block.plan_pack_tiles = number(plan.units_per_pass.checked_mul(plan.blocks))?;
+        self.block.plan_attend_tiles = number(plan.units_per_pass.checked_mul(plan.row_tiles))?;
         // SAFETY: as in `read`; no reference to the block is held here.
         let place = unsafe { self.at.slice_mut::<Block>() };
         place[0] = self.block;
         Ok(())
     }
 
-    fn shape(&self, operand: &Operand, seq: u32, heads: u32, width: u32) -> Shape {
-        Shape {
+    /// An operand of the block as `[batch, seq, heads, width]`.
+    fn located(&self, place: &Place, seq: u32, heads: u32, width: u32, field: Field) -> Located {
+        let shape = Shape {
             sizes: [self.block.batch, seq, heads].map(|n| n as usize),
             width: width as usize,
-            strides: [operand.stride_batch, operand.stride_seq, operand.stride_head].map(|n| n as usize),
-        }
+            strides: [place.stride_batch, place.stride_seq, place.stride_head].map(|n| n as usize),
+        };
+        Located { pointer: place.pointer, dtype: place.dtype, shape, field }
     }
 
-    /// Sizes and strides of query, key, value, out, lse and weights with their pointers and names.
-    fn operands(&self) -> [(u32, Shape, Field); 6] {
+    /// A contiguous f32 `[batch, heads, rows, width]`.
+    fn contiguous(&self, pointer: u32, heads: u32, rows: u32, width: u32, field: Field) -> Result<Located, Error> {
+        let sizes = [self.block.batch, heads, rows, width];
+        let bytes = sizes.iter().try_fold(4u64, |p, n| p.checked_mul(u64::from(*n)));
+        if bytes.is_none_or(|bytes| bytes > u64::from(u32::MAX)) {
+            return Err(Error::new(Reason::Size, field));
+        }
+        let [batch, heads, rows, width] = sizes.map(|n| n as usize);
+        // Strides of empty axes may wrap; nothing is reached through them.
+        let per_head = rows.wrapping_mul(width);
+        let strides = [heads.wrapping_mul(per_head), width, per_head];
+        let shape = Shape { sizes: [batch, rows, heads], width, strides };
+        Ok(Located { pointer, dtype: dtype::F32, shape, field })
+    }
+
+    /// Query, key, value, mask and bias.
+    fn inputs_located(&self) -> [Option<Located>; 5] {
         let b = &self.block;
-        let (heads, kv_heads) = (b.num_heads, b.num_kv_heads);
-        let per_head = |width: u32| {
-            let rows = (b.num_heads as usize).wrapping_mul(b.q_len as usize);
-            let sizes = [b.batch, b.q_len, heads].map(|n| n as usize);
-            let width = width as usize;
-            // Contiguous [batch, heads, q_len, width]; a product that wraps is refused by `contiguous_fits`.
-            Shape { sizes, width, strides: [rows.wrapping_mul(width), width, (b.q_len as usize).wrapping_mul(width)] }
+        let given = |place: &Place, width, field| {
+            (place.pointer != 0).then(|| self.located(place, b.q_len, b.num_heads, width, field))
         };
         [
-            (b.query.pointer, self.shape(&b.query, b.q_len, heads, b.head_dim), Field::Query),
-            (b.key.pointer, self.shape(&b.key, b.kv_len, kv_heads, b.head_dim), Field::Key),
-            (b.value.pointer, self.shape(&b.value, b.kv_len, kv_heads, b.value_head_dim), Field::Value),
-            (b.out.pointer, self.shape(&b.out, b.q_len, heads, b.value_head_dim), Field::Out),
-            (b.lse, per_head(1), Field::Lse),
-            (b.weights, per_head(b.kv_len), Field::Weights),
+            Some(self.located(&b.query, b.q_len, b.num_heads, b.head_dim, Field::Query)),
+            Some(self.located(&b.key, b.kv_len, b.num_kv_heads, b.head_dim, Field::Key)),
+            Some(self.located(&b.value, b.kv_len, b.num_kv_heads, b.value_head_dim, Field::Value)),
+            given(&b.mask, b.mask_width, Field::Mask),
+            given(&b.bias, b.bias_width, Field::Bias),
         ]
     }
 
-    fn contiguous_fits(&self, width: u32) -> bool {
+    /// Out, lse, weights, the second part of the weights, tap.
+    fn outputs_located(&self) -> Result<[Option<Located>; 5], Error> {
         let b = &self.block;
-        let sizes = [b.batch, b.num_heads, b.q_len, width];
-        sizes.iter().try_fold(4u64, |p, n| p.checked_mul(u64::from(*n))).is_some_and(|p| p <= u64::from(u32::MAX))
+        let out = self.located(&b.out, b.q_len, b.num_heads, b.value_head_dim, Field::Out);
+        let lse = (b.lse.pointer != 0).then(|| self.located(&b.lse, b.q_len, b.num_heads, 1, Field::Lse));
+        let (heads, rows, width) = match b.weights_kind {
+            weights_kind::FULL => (b.num_heads, b.q_len, b.kv_len),
+            weights_kind::HEAD_MEAN => (1, b.q_len, b.kv_len),
+            weights_kind::ROWS => (b.num_heads, b.weights_count, b.kv_len),
+            weights_kind::TOP_K => (b.num_heads, b.q_len, b.weights_count),
+            _ => return Err(Error::new(Reason::Kind, Field::Weights)),
+        };
+        let optional = |pointer, heads, rows, width, field| {
+            if pointer == 0 {
+                return Ok(None);
+            }
+            self.contiguous(pointer, heads, rows, width, field).map(Some)
+        };
+        let weights = optional(b.weights, heads, rows, width, Field::Weights)?;
+        let extra = if b.weights_kind == weights_kind::TOP_K { b.weights_extra } else { 0 };
+        let indices = optional(extra, heads, rows, width, Field::Weights)?;
+        let tap = optional(b.tap, b.num_heads, b.q_len, b.kv_len, Field::Tap)?;
+        Ok([Some(out), lse, weights, indices, tap])
     }
 
-    fn span(pointer: u32, shape: &Shape, field: Field) -> Result<Span, Error> {
-        let extent = shape.extent().ok_or(Error::new(Reason::Size, field))?;
-        Span::new(pointer, extent as u64 * 4, 4, field)
-    }
-
-    fn offsets_span(&self) -> Result<Span, Error> {
-        let bytes = if self.block.q_offset == 0 { 0 } else { u64::from(self.block.batch) * 4 };
-        Span::new(self.block.q_offset, bytes, 4, Field::QOffset)
-    }
-
-    fn lengths_span(&self) -> Result<Span, Error> {
-        let bytes = if self.block.kv_lengths == 0 { 0 } else { u64::from(self.block.batch) * 4 };
-        Span::new(self.block.kv_lengths, bytes, 4, Field::KvLengths)
+    /// The arrays of the options; an absent one is empty.
+    fn arrays(&self) -> [Array; 6] {
+        let b = &self.block;
+        let array =
+            |pointer: u32, count: u32, field| Array { pointer, count: if pointer == 0 { 0 } else { count }, field };
+        let slots = if b.weights_kind == weights_kind::ROWS { b.weights_extra } else { 0 };
+        [
+            array(b.q_offset, b.batch, Field::QOffset),
+            array(b.kv_lengths, b.batch, Field::KvLengths),
+            array(b.q_lengths, b.batch, Field::QLengths),
+            array(b.alibi_slopes, b.num_heads, Field::AlibiSlopes),
+            array(b.sinks, b.num_heads, Field::Sinks),
+            array(slots, b.q_len, Field::Weights),
+        ]
     }
 
     /// The checked operands and options.
     pub fn spec(&self) -> Result<Spec<'_>, Error> {
         let b = &self.block;
-        for dtype in [b.query.dtype, b.key.dtype, b.value.dtype, b.out.dtype] {
-            if dtype != DTYPE_F32 {
-                return Err(Error::new(Reason::Kind, Field::Call));
-            }
-        }
-        let [query, key, value, ..] = self.operands();
-        let view = |(pointer, shape, field): (u32, Shape, Field)| {
-            let span = Self::span(pointer, &shape, field)?;
-            // SAFETY: contract V of `layout`: the span covers the extent, inputs are not written during a call (`outputs`
-            // and `scratch` refuse to overlap them), and any bits are an f32.
-            Ok(unsafe { View::from_raw(span.pointer(), shape) })
+        let [query, key, value, mask, bias] = self.inputs_located();
+        let operand = |located: Option<Located>| located.ok_or(Error::new(Reason::Value, Field::Call))?.operand();
+        let mask = match mask {
+            Some(mask) if mask.dtype != dtype::BOOL => return Err(Error::new(Reason::Kind, Field::Mask)),
+            // SAFETY: contract V of `layout`, as for `Located::operand`.
+            Some(mask) => Some(unsafe { View::from_raw(mask.span()?.pointer(), mask.shape) }),
+            None => None,
         };
-        // SAFETY: as above; any bits are an i32 or u32.
-        let (q_offset, kv_lengths) = unsafe { (self.offsets_span()?.slice(), self.lengths_span()?.slice()) };
+        let window = Window {
+            left: (b.window_left != u32::MAX).then_some(b.window_left),
+            right: (b.window_right != u32::MAX).then_some(b.window_right),
+            first: b.window_first,
+        };
+        let tap = match b.tap_stage {
+            _ if b.tap == 0 => None,
+            0 => Some(Tap::Raw),
+            1 => Some(Tap::Scaled),
+            2 => Some(Tap::Capped),
+            3 => Some(Tap::Biased),
+            _ => return Err(Error::new(Reason::Kind, Field::Tap)),
+        };
+        let [q_offset, kv_lengths, q_lengths, alibi_slopes, sinks, _] = self.arrays();
         let options = Options {
-            scale: (b.flags & FLAG_SCALE != 0).then_some(b.scale),
-            causal: b.flags & FLAG_CAUSAL != 0,
-            q_offset,
-            kv_lengths,
+            scale: (b.flags & flag::SCALE != 0).then_some(b.scale),
+            softcap: (b.flags & flag::SOFTCAP != 0).then_some(b.softcap),
+            causal: b.flags & flag::CAUSAL != 0,
+            window: (b.flags & flag::WINDOW != 0).then_some(window),
+            q_offset: q_offset.slice()?,
+            kv_lengths: kv_lengths.slice()?,
+            q_lengths: q_lengths.slice()?,
+            mask,
+            bit_mask: self.bit_mask.as_ref(),
+            bias: bias.map(|bias| bias.operand()).transpose()?,
+            alibi_slopes: alibi_slopes.slice()?,
+            sinks: sinks.slice()?,
+            tap,
         };
-        Spec::new(self.sizes(), options, view(query)?, view(key)?, view(value)?)
-    }
-
-    /// Every span a call reads or writes, in the order inputs, outputs, scratch.
-    fn spans(&self) -> Result<[(Span, Field); 9], Error> {
-        let [query, key, value, out, lse, weights] = self.operands();
-        let operand = |(pointer, shape, field): (u32, Shape, Field)| Ok((Self::span(pointer, &shape, field)?, field));
-        let optional = |(pointer, shape, field): (u32, Shape, Field)| {
-            if pointer == 0 {
-                return Ok((Span::new(0, 0, 4, field)?, field));
-            }
-            if !self.contiguous_fits(shape.width as u32) {
-                return Err(Error::new(Reason::Size, field));
-            }
-            operand((pointer, shape, field))
-        };
-        let scratch = Span::new(self.block.scratch, u64::from(self.block.scratch_byte_length), 16, Field::Scratch)?;
-        Ok([
-            (self.at, Field::Call),
-            operand(query)?,
-            operand(key)?,
-            operand(value)?,
-            (self.offsets_span()?, Field::QOffset),
-            (self.lengths_span()?, Field::KvLengths),
-            operand(out)?,
-            optional(lse)?,
-            optional(weights)?,
-        ])
-        .and_then(|spans: [(Span, Field); 9]| {
-            for (i, (span, field)) in spans.iter().enumerate() {
-                let others = if i < 6 { &spans[..0] } else { &spans[..i] };
-                if others.iter().any(|(other, _)| other.overlaps(span)) {
-                    return Err(Error::new(Reason::Overlap, *field));
-                }
-                if scratch.overlaps(span) {
-                    return Err(Error::new(Reason::Overlap, Field::Scratch));
-                }
-            }
-            Ok(spans)
-        })
+        Spec::new(self.sizes(), options, operand(query)?, operand(key)?, operand(value)?)
     }
 
     /// Where results go.
     pub fn outputs(&self) -> Result<Outputs<'_>, Error> {
-        let spans = self.spans()?;
-        let [.., out, lse, weights] = self.operands();
-        let view = |span: &Span, shape: Shape| {
-            // SAFETY: contract V of `layout`: `spans` proved that nothing else of the call lies there.
-            unsafe { ViewMut::from_raw(span.pointer(), shape) }
+        let [out, lse, weights, indices, tap] = self.outputs_located()?;
+        let weights = match (weights, self.block.weights_kind) {
+            (None, _) => None,
+            (Some(view), weights_kind::FULL) => Some(Weights::Full(view.view_mut()?)),
+            (Some(view), weights_kind::HEAD_MEAN) => Some(Weights::HeadMean(view.view_mut()?)),
+            (Some(view), weights_kind::ROWS) => {
+                let [.., slots] = self.arrays();
+                Some(Weights::Rows(view.view_mut()?, slots.slice()?))
+            }
+            (Some(view), _) => {
+                let indices = indices.ok_or(Error::new(Reason::Value, Field::Weights))?;
+                Some(Weights::TopK(view.view_mut()?, indices.view_mut()?))
+            }
         };
         Ok(Outputs {
-            out: view(&spans[6].0, out.1),
-            lse: (self.block.lse != 0).then(|| view(&spans[7].0, lse.1)),
-            weights: (self.block.weights != 0).then(|| view(&spans[8].0, weights.1)),
+            out: out.ok_or(Error::new(Reason::Value, Field::Out))?.target()?,
+            lse: lse.map(|lse| lse.view_mut()).transpose()?,
+            weights,
+            tap: tap.map(|tap| tap.view_mut()).transpose()?,
         })
     }
 
     /// The scratch memory, large enough for the plan.
     pub fn scratch(&self, plan: &Plan) -> Result<Scratch, Error> {
-        self.spans()?;
         let bytes = u64::from(self.block.scratch_byte_length);
         if bytes < plan.scratch() as u64 * 4 {
             return Err(Error::new(Reason::Bounds, Field::Scratch));

@@ -22,12 +22,15 @@ pub struct Span {
 }
 
 impl Span {
+    /// No bytes.
+    pub const EMPTY: Self = Self { start: 0, end: 0 };
+
     /// `bytes` from `pointer` on, aligned to `align`. An empty span may have any pointer.
     pub fn new(pointer: u32, bytes: u64, align: u32, field: Field) -> Result<Self, Error> {
         let start = u64::from(pointer);
         let end = start.checked_add(bytes).ok_or(Error::new(Reason::Size, field))?;
         if bytes == 0 {
-            return Ok(Self { start: 0, end: 0 });
+            return Ok(Self::EMPTY);
         }
         let size = core::arch::wasm32::memory_size::<0>() as u64 * PAGE;
         if start < u64::from(heap_base()) || end > size {

@@ -5,7 +5,9 @@
 //! Tiles of a phase are independent of each other and may run in any order, on any thread.
 
 mod abi;
+mod block;
 mod memory;
+mod program;
 
 use crate::attention::forward::{attend_tile, pack_block, packed_range};
 use crate::attention::plan::Plan;
@@ -34,13 +36,13 @@ pub fn heap_base() -> u32 {
 /// FNV-1a over the offsets of the argument block: host and module must agree on it.
 #[wasm_bindgen]
 pub fn abi_fingerprint() -> u32 {
-    abi::fingerprint()
+    block::fingerprint()
 }
 
 /// Byte offset of field `i` of the attention argument block; its size after the last field, then `u32::MAX`.
 #[wasm_bindgen]
 pub fn abi_field(i: u32) -> u32 {
-    abi::OFFSETS.get(i as usize).copied().unwrap_or(u32::MAX)
+    block::OFFSETS.get(i as usize).copied().unwrap_or(u32::MAX)
 }
 
 /// Checks a call and writes its plan into the argument block.
@@ -66,9 +68,7 @@ pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32) -> u
 
 fn plan_attention(args: u32) -> Result<(), Error> {
     let mut args = AttentionArgs::read(args)?;
-    let plan = Plan::new(&args.sizes())?;
-    // Refused here rather than in the first tile.
-    args.spec()?;
+    let plan = Plan::new(&args.spec()?)?;
     args.write_plan(&plan)
 }
 
@@ -81,8 +81,8 @@ fn split(plan: &Plan, units: usize, pass: u32, tile: u32, tiles_per_unit: usize)
 
 fn pack_keys(args: u32, pass: u32, from: u32, to: u32) -> Result<(), Error> {
     let args = AttentionArgs::read(args)?;
-    let plan = Plan::new(&args.sizes())?;
     let spec = args.spec()?;
+    let plan = Plan::new(&spec)?;
     let scratch = args.scratch(&plan)?;
     for tile in from..to {
         let Some((unit, local, block)) = split(&plan, args.sizes().units(), pass, tile, plan.blocks) else { break };
@@ -95,9 +95,10 @@ fn pack_keys(args: u32, pass: u32, from: u32, to: u32) -> Result<(), Error> {
 
 fn attend(args: u32, pass: u32, from: u32, to: u32) -> Result<(), Error> {
     let args = AttentionArgs::read(args)?;
-    let plan = Plan::new(&args.sizes())?;
     let spec = args.spec()?;
+    let plan = Plan::new(&spec)?;
     let mut outputs = args.outputs()?;
+    spec.expect_outputs(&outputs)?;
     let scratch = args.scratch(&plan)?;
     for tile in from..to {
         let Some((unit, local, row_tile)) = split(&plan, args.sizes().units(), pass, tile, plan.row_tiles) else {

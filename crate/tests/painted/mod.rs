@@ -4,8 +4,9 @@
 #![allow(dead_code)]
 
 use saccade::attention::forward::forward;
+use saccade::attention::operand::Operand;
 use saccade::attention::plan::Plan;
-use saccade::attention::spec::{Options, Outputs, Sizes, Spec};
+use saccade::attention::spec::{Options, Outputs, Sizes, Spec, Weights, Window};
 use saccade::error::Field;
 use saccade::layout::{Shape, View, ViewMut};
 use serde::Deserialize;
@@ -78,7 +79,29 @@ pub enum Offsets {
     Each(Vec<i32>),
 }
 
-/// Options that this step of the crate knows; a case with others does not parse and is left out by name.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WindowOption {
+    pub left: Option<u32>,
+    pub right: Option<u32>,
+    #[serde(default)]
+    pub first: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct MaskOption {
+    pub shape: [usize; 4],
+    pub keep: u32,
+    pub seed: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct BiasOption {
+    pub shape: [usize; 4],
+    #[serde(flatten)]
+    pub paint: Paint,
+}
+
+/// The options of a case; one with others does not parse.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CaseOptions {
@@ -86,6 +109,15 @@ pub struct CaseOptions {
     pub causal: Option<Causal>,
     pub q_offset: Option<Offsets>,
     pub kv_lengths: Option<Vec<u32>>,
+    pub q_lengths: Option<Vec<u32>>,
+    pub softcap: Option<Number>,
+    pub window: Option<WindowOption>,
+    pub mask: Option<MaskOption>,
+    pub bias: Option<BiasOption>,
+    #[serde(default)]
+    pub alibi_slopes: Vec<Number>,
+    #[serde(default)]
+    pub sinks: Vec<Number>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -150,7 +182,7 @@ pub fn sha256(values: &[f32]) -> String {
 impl Case {
     pub fn sizes(&self) -> Sizes {
         let CaseShape { batch, q_len, kv_len, num_heads, num_kv_heads, head_dim, value_head_dim } = self.shape;
-        Sizes { batch, num_heads, num_kv_heads, q_len, kv_len, head_dim, value_head_dim }
+        Sizes { batch, num_heads, num_kv_heads, q_len, kv_len, kv_start: 0, head_dim, value_head_dim }
     }
 
     pub fn offsets(&self) -> Vec<i32> {
@@ -174,11 +206,41 @@ impl Case {
     pub fn with_spec<R>(&self, inputs: &[Vec<f32>; 3], f: impl FnOnce(&Spec<'_>) -> R) -> R {
         let s = &self.shape;
         let offsets = self.offsets();
+        let count = |shape: &[usize; 4]| shape.iter().product::<usize>();
+        let mask: Option<Vec<u8>> = self.options.mask.as_ref().map(|mask| {
+            let keep = |i| (word(mask.seed, 2 * i) & 255 < mask.keep) as u8;
+            (0..count(&mask.shape) as u32).map(keep).collect()
+        });
+        let bias = self.options.bias.as_ref().map(|bias| paint(&bias.paint, count(&bias.shape)));
+        // Given as [batch, heads, q_len, kv_len]; an axis of size 1 is broadcast.
+        let broadcast = |shape: &[usize; 4]| {
+            let [b, h, q, k] = *shape;
+            let stride = |n: usize, stride: usize| if n == 1 { 0 } else { stride };
+            let strides = [stride(b, h * q * k), stride(q, k), stride(h, q * k)];
+            Shape { sizes: [s.batch, s.q_len, s.num_heads], width: k, strides }
+        };
+        let numbers = |list: &[Number]| list.iter().map(Number::f32).collect::<Vec<_>>();
+        let (slopes, sinks) = (numbers(&self.options.alibi_slopes), numbers(&self.options.sinks));
         let options = Options {
             scale: self.options.scale.as_ref().map(Number::f64),
             causal: self.options.causal.as_ref().is_some_and(|c| !matches!(c, Causal::Flag(false))),
             q_offset: &offsets,
             kv_lengths: self.options.kv_lengths.as_deref().unwrap_or(&[]),
+            q_lengths: self.options.q_lengths.as_deref().unwrap_or(&[]),
+            softcap: self.options.softcap.as_ref().map(Number::f64),
+            window: self.options.window.as_ref().map(|w| Window { left: w.left, right: w.right, first: w.first }),
+            mask: self
+                .options
+                .mask
+                .as_ref()
+                .map(|option| View::new(mask.as_ref().unwrap(), broadcast(&option.shape), Field::Mask).unwrap()),
+            bias: self.options.bias.as_ref().map(|option| {
+                Operand::F32(View::new(bias.as_ref().unwrap(), broadcast(&option.shape), Field::Bias).unwrap())
+            }),
+            alibi_slopes: &slopes,
+            sinks: &sinks,
+            tap: None,
+            bit_mask: None,
         };
         let query = Shape::bhsd(s.batch, s.q_len, s.num_heads, s.head_dim);
         let key = Shape::bhsd(s.batch, s.kv_len, s.num_kv_heads, s.head_dim);
@@ -203,7 +265,7 @@ impl Case {
         let rows = s.batch * s.num_heads * s.q_len;
         let [mut out, mut lse, mut weights] = [rows * s.value_head_dim, rows, rows * s.kv_len].map(Guarded::new);
         self.with_spec(inputs, |spec| {
-            let plan = Plan::new(spec.sizes()).unwrap();
+            let plan = Plan::new(spec).unwrap();
             let mut scratch = Guarded::new(plan.scratch());
             scratch.inner().fill(f32::NAN);
             let view = |guarded, width, field| {
@@ -211,9 +273,10 @@ impl Case {
                 ViewMut::new(Guarded::inner(guarded), shape, field).unwrap()
             };
             let mut outputs = Outputs {
-                out: view(&mut out, s.value_head_dim, Field::Out),
+                out: view(&mut out, s.value_head_dim, Field::Out).into(),
                 lse: Some(view(&mut lse, 1, Field::Lse)),
-                weights: Some(view(&mut weights, s.kv_len, Field::Weights)),
+                weights: Some(Weights::Full(view(&mut weights, s.kv_len, Field::Weights))),
+                tap: None,
             };
             forward(spec, &mut outputs, scratch.inner()).unwrap();
             scratch.check();

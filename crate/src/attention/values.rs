@@ -1,0 +1,106 @@
+//! Exponentials of a block's scores and the weighted sum of its values.
+
+use super::forward::Run;
+use super::mask::Columns;
+use super::operand::Operand;
+use super::BLOCK_KV;
+use crate::kernel::exp::Exp2;
+use crate::kernel::gemm_tile::{gemm_tile, Epilogue, Merge, MR, NR};
+use crate::kernel::reduce::{exp_and_sum, row_max};
+use crate::kernel::Native;
+use crate::layout::Rows8;
+
+impl Run<'_> {
+    /// Turns four rows of scores into exponentials; gives their `m` and `l`.
+    pub(super) fn exponentials(&mut self, columns: &Columns) -> ([f32; MR], [f32; MR]) {
+        let panels = columns.panels();
+        let (mut m, mut l) = ([0.0; MR], [0.0; MR]);
+        let exp2 = Exp2::<Native>::new();
+        for (r, row) in self.scores.chunks_exact_mut(BLOCK_KV).enumerate() {
+            let (row, _) = row[panels.start * NR..panels.end * NR].as_chunks_mut::<4>();
+            m[r] = row_max::<Native>(row);
+            // With nothing to see the base is 0, and every exponential +0.
+            let base = if m[r] == f32::NEG_INFINITY { 0.0 } else { m[r] };
+            l[r] = exp_and_sum(&exp2, row, base);
+        }
+        (m, l)
+    }
+
+    /// Lanes of the values that the micro-kernel reads where they lie; the rest come from the copy.
+    fn lanes_in_place(&self) -> usize {
+        match self.spec.value {
+            Operand::F32(_) => self.spec.sizes.value_head_dim / NR * NR,
+            _ => 0,
+        }
+    }
+
+    /// Copies what cannot be read where it lies, as panels `[lane / 8][64][8]` padded with zeros: the last lanes where
+    /// they are no whole 8, and all of them where they are not f32.
+    pub(super) fn copy_values(&mut self, block: usize) {
+        let (from, end) = (self.lanes_in_place(), self.spec.sizes.value_head_dim);
+        let valid = self.spec.keys(self.batch);
+        let start = block * BLOCK_KV;
+        let keys = valid.start.max(start)..valid.end.min(start + BLOCK_KV);
+        for (panel, lane) in self.value_copy.chunks_exact_mut(BLOCK_KV * NR).zip((from..end).step_by(NR)) {
+            let n = NR.min(end - lane);
+            for j in keys.clone() {
+                let to = &mut panel[(j - start) * NR..][..NR];
+                self.spec.value.copy([self.batch, j - valid.start, self.kv_head], lane, &mut to[..n]);
+                to[n..].fill(0.0);
+            }
+        }
+    }
+
+    /// Adds the needed values of a block, weighted, to four rows' accumulators.
+    pub(super) fn values(&self, o: &mut [f32], block: usize, columns: &Columns, epilogue: impl Epilogue<Native>) {
+        let (from, n) = (columns.from, columns.to - columns.from);
+        let width = self.plan.value_width;
+        let in_place = self.lanes_in_place();
+        let a = &self.scores[from..];
+        for lane in (0..width).step_by(NR) {
+            let b = match &self.spec.value {
+                Operand::F32(value) if lane < in_place => {
+                    let j = block * BLOCK_KV + from - self.spec.sizes.kv_start;
+                    value.rows8(self.batch, j, self.kv_head, lane, n)
+                }
+                _ => {
+                    let panel = &self.value_copy[(lane - in_place) * BLOCK_KV..][..BLOCK_KV * NR];
+                    Rows8::packed(&panel[from * NR..], n)
+                }
+            };
+            gemm_tile::<Native, _>(a, b, &mut o[lane..], width, epilogue);
+        }
+    }
+
+    /// The visible columns of four rows: those whose score is not -Infinity.
+    pub(super) fn seen(&self, columns: &Columns) -> [u64; MR] {
+        core::array::from_fn(|r| {
+            let row = &self.scores[r * BLOCK_KV..][..BLOCK_KV];
+            let bits = (columns.from..columns.to).filter(|c| row[*c] != f32::NEG_INFINITY);
+            bits.fold(0, |bits, c| bits | 1 << c)
+        })
+    }
+
+    /// As [`Run::values`], leaving hidden keys out whatever their values hold.
+    pub(super) fn visible_values(&self, o: &mut [f32], block: usize, seen: [u64; MR], merge: Option<Merge>) {
+        let width = self.plan.value_width;
+        for (r, o) in o.chunks_exact_mut(width.max(1)).enumerate() {
+            let p = &self.scores[r * BLOCK_KV..][..BLOCK_KV];
+            for lane in (0..self.spec.sizes.value_head_dim).step_by(NR) {
+                let n = NR.min(self.spec.sizes.value_head_dim - lane);
+                let mut sum = [0.0f32; NR];
+                for c in (0..BLOCK_KV).filter(|c| seen[r] >> c & 1 == 1) {
+                    let mut v = [0.0; NR];
+                    let j = block * BLOCK_KV + c - self.spec.sizes.kv_start;
+                    self.spec.value.copy([self.batch, j, self.kv_head], lane, &mut v[..n]);
+                    for (sum, v) in sum.iter_mut().zip(v) {
+                        *sum += p[c] * v;
+                    }
+                }
+                for (o, sum) in o[lane..].iter_mut().zip(sum) {
+                    *o = merge.map_or(sum, |merge| *o * merge.x[r] + sum * merge.y[r]);
+                }
+            }
+        }
+    }
+}

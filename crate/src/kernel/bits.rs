@@ -1,0 +1,30 @@
+//! Up to 64 truth values as the bits of a word: how a block's visible keys are carried.
+
+/// Bits `from..to` set; `from <= to <= 64`.
+#[inline(always)]
+pub fn range(from: u32, to: u32) -> u64 {
+    let below = |n: u32| if n >= 64 { u64::MAX } else { (1 << n) - 1 };
+    below(to) & !below(from)
+}
+
+/// Bit i set where `bytes[i]` is not 0; at most 64 bytes.
+#[inline]
+pub fn of_bytes(bytes: &[u8]) -> u64 {
+    let (sixteens, rest) = bytes.as_chunks::<16>();
+    let mut bits = 0;
+    for (i, chunk) in sixteens.iter().enumerate() {
+        bits |= u64::from(of_sixteen(chunk)) << (16 * i);
+    }
+    for (i, byte) in rest.iter().enumerate() {
+        bits |= u64::from(*byte != 0) << (16 * sixteens.len() + i);
+    }
+    bits
+}
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use super::simd128::non_zero_bytes as of_sixteen;
+
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+fn of_sixteen(bytes: &[u8; 16]) -> u16 {
+    bytes.iter().rev().fold(0, |bits, byte| bits << 1 | u16::from(*byte != 0))
+}
