@@ -49,6 +49,7 @@ pub enum Field {
     AlibiSlopes = 23,
     Sinks = 24,
     Tap = 25,
+    Partial = 26,
 }
 
 /// A refused call: the reason and the operand. Nothing has been written.

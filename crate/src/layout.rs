@@ -10,7 +10,7 @@
 //! no other reference while a row is borrowed) for `'a`.
 
 use crate::error::{Error, Field, Reason};
-use crate::kernel::gemm_tile::{MR, NR, ROW_STRIDE};
+use crate::kernel::{MR, NR, ROW_STRIDE};
 use core::marker::PhantomData;
 
 /// The sizes and strides of a view, in elements.

@@ -24,7 +24,7 @@
 //! let mut out = [0.0];
 //! let mut scratch = vec![0.0; Plan::new(&spec)?.scratch()];
 //! let out_view = ViewMut::new(&mut out, Shape::bshd(1, 1, 1, 1), Field::Out)?;
-//! forward(&spec, &mut Outputs { out: out_view.into(), lse: None, weights: None, tap: None }, &mut scratch)?;
+//! forward(&spec, &mut Outputs { out: out_view.into(), lse: None, weights: None, tap: None, partial: None }, &mut scratch)?;
 //! assert_eq!(out, [2.0]);
 //! # Ok::<(), saccade::error::Error>(())
 //! ```

@@ -122,6 +122,6 @@ fn states_merge_along_the_aligned_tree() {
             join(&mut texts);
         }
         assert_eq!(texts.pop(), tree(&blocks, 6, 0), "{blocks:?}");
-        assert_eq!(stack.row_scalars(0), (0.0, blocks.len() as f32));
+        assert_eq!(stack.state(0, 0).1, blocks.len() as f32);
     }
 }

@@ -1,8 +1,9 @@
 //! The micro-kernel and packing at every edge and tail, against plain loops in the stated order.
 
-use saccade::kernel::gemm_tile::{gemm_tile, Add, AddScale, Epilogue, Merge, Scale, Store, MR, NR, ROW_STRIDE};
+use saccade::kernel::gemm_tile::{gemm_tile, Add, AddScale, Epilogue, Merge, Scale, Store};
 use saccade::kernel::pack::pack_panel;
 use saccade::kernel::portable::F32x4;
+use saccade::kernel::{MR, NR, ROW_STRIDE};
 use saccade::layout::Rows8;
 
 fn number(seed: usize) -> f32 {

@@ -60,7 +60,7 @@ fn run(options: Options<'_>, inputs: &Inputs, weights: Option<Weights<'_>>, tap:
     .unwrap();
     let mut scratch = vec![f32::NAN; Plan::new(&spec).unwrap().scratch()];
     let view = ViewMut::new(&mut out, query_shape(SIZES.value_head_dim), Field::Out).unwrap();
-    forward(&spec, &mut Outputs { out: view.into(), lse: None, weights, tap }, &mut scratch).unwrap();
+    forward(&spec, &mut Outputs { out: view.into(), lse: None, weights, tap, partial: None }, &mut scratch).unwrap();
     out
 }
 
@@ -219,7 +219,12 @@ fn half_operands_are_their_f32_values() {
         let view = ViewMut::new(&mut out, query_shape(SIZES.value_head_dim), Field::Out).unwrap();
         let out_target = if is_f16 { Target::F16(view) } else { Target::Bf16(view) };
         let mut scratch = vec![f32::NAN; Plan::new(&spec).unwrap().scratch()];
-        forward(&spec, &mut Outputs { out: out_target, lse: None, weights: None, tap: None }, &mut scratch).unwrap();
+        forward(
+            &spec,
+            &mut Outputs { out: out_target, lse: None, weights: None, tap: None, partial: None },
+            &mut scratch,
+        )
+        .unwrap();
         let want: Vec<u16> = want.into_iter().map(narrow).collect();
         assert_eq!(out, want);
     }

@@ -27,7 +27,17 @@ export async function buildWasm(variant, { toolchain, force, onStart }) {
     // Tests find functions by name in the named module; what is shipped is the same code without the names.
     // Low memory is the far end of the stack, so an address plus a small constant cannot wrap: loads may carry their
     // offset. The tile functions stay functions, each tiers up by itself.
-    await wasmOpt(variant, [wasm, "-o", named, "--no-inline=*gemm_tile*", "-O3", "-g", "--low-memory-unused"]);
+    await wasmOpt(variant, [
+      wasm,
+      "-o",
+      named,
+      "--no-inline=*gemm_tile*",
+      "-ocimfs",
+      "200",
+      "-O3",
+      "-g",
+      "--low-memory-unused",
+    ]);
     writeFileSync(join(ROOT, wasm), withoutCustomSections(readFileSync(join(ROOT, named))));
     // Node.js 20 cannot check relaxed SIMD without a flag.
     if (variant === "strict" && !WebAssembly.validate(readFileSync(join(ROOT, wasm)))) {

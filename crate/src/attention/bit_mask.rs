@@ -134,7 +134,7 @@ impl Instruction<'_> {
             Self::Document { query, key } => {
                 let Some(number) = query.row(batch).get(i) else { return 0 };
                 let keys = key.row(batch).get(block * BLOCK..).unwrap_or(&[]);
-                gather(&|c| keys.get(c) == Some(number))
+                bits::of_equal(&keys[..keys.len().min(BLOCK)], *number)
             }
             Self::Dilated { step, offset } => {
                 let position = i as i64 + i64::from(offset) - start;

@@ -11,19 +11,21 @@
 use super::mask::Tile;
 use super::output::store_rows;
 use super::plan::{Plan, Workspace};
+use super::run::Run;
 use super::spec::{Outputs, Spec};
 use super::state::{Place, Stack};
 use super::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
-use crate::kernel::gemm_tile::{Store, MR, NR, ROW_STRIDE};
 use crate::kernel::pack::pack_panel;
 use crate::kernel::Native;
+use crate::kernel::{MR, NR};
 use core::ops::Range;
 
 /// Elements of a packed key that are converted at a time.
 const CONVERTED: usize = 64;
 
 /// Packs one block of keys of one unit into its place, `[panel][head_dim][8]`. Blocks count from the first that holds keys.
+#[inline(never)]
 pub fn pack_block(spec: &Spec<'_>, unit: usize, block: usize, panels: &mut [f32]) {
     let (batch, kv_head) = (unit / spec.sizes.num_kv_heads, unit % spec.sizes.num_kv_heads);
     // A tap shows the scores of all keys, of those past the valid ones too.
@@ -54,6 +56,7 @@ pub fn packed_range(spec: &Spec<'_>, plan: &Plan, block: usize) -> Range<usize> 
 }
 
 /// Attends one tile of query rows of one unit, whose packed keys are given.
+#[inline(never)]
 pub fn attend_tile(
     spec: &Spec<'_>,
     plan: &Plan,
@@ -76,11 +79,15 @@ pub fn attend_tile(
     run.copy_queries();
     let mut stack = Stack::new(m, l, o, plan.rows_per_tile, plan.value_width);
 
+    if let (Some(shard), Some(partial)) = (&spec.options.shard, outputs.partial.as_mut()) {
+        run.partial(&tile, &mut stack, shard, partial);
+        return;
+    }
     let groups = 0..n.div_ceil(MR);
-    run.attend(&tile, &mut stack, groups.clone(), Values::All);
+    run.attend(&tile, &mut stack, groups.clone(), false);
     let poisoned = store_rows(&run, &stack, outputs, 0..n);
     for g in groups.filter(|g| poisoned >> (g * MR) & 0xf != 0) {
-        run.attend(&tile, &mut stack, g..g + 1, Values::VisibleOnly);
+        run.attend(&tile, &mut stack, g..g + 1, true);
         store_rows(&run, &stack, outputs, g * MR..n.min((g + 1) * MR));
     }
     run.weights(&tile, &stack, outputs);
@@ -111,64 +118,9 @@ pub fn forward(spec: &Spec<'_>, outputs: &mut Outputs<'_>, scratch: &mut [f32]) 
     Ok(())
 }
 
-/// Which values take part in a block's sum.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Values {
-    /// All of the block, hidden ones with weight +0.
-    All,
-    /// Visible ones.
-    VisibleOnly,
-}
-
-/// One tile's inputs and temporary memory.
-pub(super) struct Run<'a> {
-    pub(super) spec: &'a Spec<'a>,
-    pub(super) plan: &'a Plan,
-    pub(super) packed: &'a [f32],
-    pub(super) query: &'a mut [f32],
-    pub(super) scores: &'a mut [f32],
-    pub(super) value_copy: &'a mut [f32],
-    pub(super) batch: usize,
-    pub(super) kv_head: usize,
-    /// The tile's first row in the numbering of its unit.
-    pub(super) first: usize,
-    /// Its rows.
-    pub(super) n: usize,
-}
-
 impl Run<'_> {
-    /// The query row and head of a row of the tile.
-    pub(super) fn place(&self, r: usize) -> (usize, usize) {
-        let group = self.spec.sizes.group();
-        ((self.first + r) / group, self.kv_head * group + (self.first + r) % group)
-    }
-
-    /// The index of a row of the tile in `[batch, q_len, num_heads]`.
-    pub(super) fn index(&self, r: usize) -> [usize; 3] {
-        let (i, h) = self.place(r);
-        [self.batch, i, h]
-    }
-
-    /// Copies the query rows to `[segment][row][64]`; rows past the end are zero.
-    fn copy_queries(&mut self) {
-        let rows = self.plan.rows_per_tile;
-        let head_dim = self.spec.sizes.head_dim;
-        for r in 0..self.n.next_multiple_of(MR) {
-            for segment in 0..self.plan.segments {
-                let from = segment * ROW_STRIDE;
-                let length = if r < self.n { ROW_STRIDE.min(head_dim - from) } else { 0 };
-                let index = if r < self.n { self.index(r) } else { [0; 3] };
-                let to = &mut self.query[(segment * rows + r) * ROW_STRIDE..][..ROW_STRIDE];
-                if length > 0 {
-                    self.spec.query.copy(index, from, &mut to[..length]);
-                }
-                to[length..].fill(0.0);
-            }
-        }
-    }
-
     /// Brings the states of the row groups to their ends, in slot 0.
-    fn attend(&mut self, tile: &Tile<'_>, stack: &mut Stack<'_>, groups: Range<usize>, values: Values) {
+    fn attend(&mut self, tile: &Tile<'_>, stack: &mut Stack<'_>, groups: Range<usize>, only_visible: bool) {
         for block in tile.blocks() {
             let Some(sight) = tile.block(block, |r| self.place(r)) else { continue };
             let place = stack.enter(block, groups.clone());
@@ -176,7 +128,7 @@ impl Run<'_> {
             for group in groups.clone() {
                 let columns = sight.columns(group);
                 if !columns.is_empty() {
-                    self.block(stack, place, group, block, &columns, values);
+                    self.block(stack, place, group, block, &columns, only_visible);
                 } else if let Place::New(slot) = place {
                     stack.set_empty(slot, group);
                 }
@@ -186,59 +138,21 @@ impl Run<'_> {
         self.add_sinks(stack, groups);
     }
 
-    /// Adds one block to the states of four rows.
-    fn block(
-        &mut self,
-        stack: &mut Stack<'_>,
-        place: Place,
-        group: usize,
-        block: usize,
-        columns: &super::mask::Columns,
-        values: Values,
-    ) {
-        self.score(group, block, columns);
-        let seen = if values == Values::All { [0; MR] } else { self.seen(columns) };
-        let (m, l) = self.exponentials(columns);
-        let merge = match place {
-            Place::New(slot) => {
-                stack.set(slot, group, m, l);
-                None
-            }
-            Place::Sibling(slot) => Some(stack.join(slot, group, m, l)),
-        };
-        let (Place::New(slot) | Place::Sibling(slot)) = place;
-        let o = stack.o(slot, group);
-        match (values, merge) {
-            (Values::All, None) => self.values(o, block, columns, Store),
-            (Values::All, Some(merge)) => self.values(o, block, columns, merge),
-            (Values::VisibleOnly, merge) => self.visible_values(o, block, seen, merge),
-        }
-    }
-
-    /// Merges each row's sink, the state `(sink * log2e, 1, 0)`, from the right.
+    /// Merges each row's sink; padding rows have none.
     fn add_sinks(&self, stack: &mut Stack<'_>, groups: Range<usize>) {
         let sinks = self.spec.options.sinks;
         if sinks.is_empty() {
             return;
         }
         for group in groups {
-            let (mut m, mut l) = ([f32::NEG_INFINITY; MR], [0.0; MR]);
-            for r in 0..MR.min(self.n - group * MR) {
+            let mut four = [f32::NEG_INFINITY; MR];
+            for (r, sink) in four.iter_mut().enumerate().take(self.n - group * MR) {
                 let (i, h) = self.place(group * MR + r);
-                let sink = (f64::from(sinks[h]) * core::f64::consts::LOG2_E) as f32;
-                // Padding rows have no sink; one that is not a number (or too large for one) makes its rows NaN.
-                if i < self.spec.q_length(self.batch) && sink != f32::NEG_INFINITY {
-                    (m[r], l[r]) = if sink < f32::INFINITY { (sink, 1.0) } else { (0.0, f32::NAN) };
+                if i < self.spec.q_length(self.batch) {
+                    *sink = sinks[h];
                 }
             }
-            let merge = stack.join(0, group, m, l);
-            let width = self.plan.value_width;
-            for (o, x) in stack.o(0, group).chunks_exact_mut(width.max(1)).zip(merge.x) {
-                for o in o {
-                    // The sink's own product is +0; adding it turns a -0 into +0.
-                    *o = *o * x + 0.0;
-                }
-            }
+            stack.add_sinks(group, four);
         }
     }
 }

@@ -13,7 +13,7 @@
 
 use super::{spec::Spec, BLOCK_KV};
 use crate::kernel::bits;
-use crate::kernel::gemm_tile::{MR, NR};
+use crate::kernel::{MR, NR};
 use core::ops::Range;
 
 /// Most rows of a tile.
@@ -141,13 +141,13 @@ impl<'a> Tile<'a> {
             }
         }
         if let Some(mask) = &self.spec.options.mask {
-            let kv_end = self.spec.sizes.kv_end();
-            let columns = keys.start..keys.end.min(kv_end);
+            let width = self.spec.columns();
+            let columns = keys.start..keys.end.min(width);
             let mut last: (&[u8], u64) = (&[], 0);
             for (r, row) in rows.iter_mut().enumerate().take(self.n).filter(|(_, row)| **row != 0) {
                 let (i, h) = place(r);
                 let bytes = mask.row(self.batch, i, h);
-                let bytes = if bytes.len() == kv_end { &bytes[columns.clone()] } else { bytes };
+                let bytes = if bytes.len() == width { &bytes[columns.clone()] } else { bytes };
                 // Broadcast rows are the same memory: read once.
                 if !core::ptr::eq(bytes, last.0) {
                     let word = if bytes.len() == columns.len() {

@@ -1,16 +1,28 @@
 //! Scaled dot-product attention, bit for bit as the numeric contract `saccade-attn-f32-v1` fixes it.
 //!
-//! `spec` says what is asked and checks it, `plan` decides sizes and tiles (pure), `forward` runs them; `mask` knows
-//! which keys a row sees, `score` makes scores, `state` knows how partial results merge, `output` writes them. `reference` is the same in f64 and three loops.
+//! From what is asked to what is done, each file using only those before it:
+//! ```text
+//! shard, bit_mask, operand   a part of the keys; rules of visibility; element types
+//! spec       what is asked, checked               mask    which keys a row sees, block by block
+//! plan       tiles and scratch memory, pure       state   partial results, and the tree they merge along
+//! run        one tile at work: score -> values, a block at a time
+//! output     out, lse, weights, taps              partial the states of a part
+//! forward    the loops: pack, attend              merge   parts put together
+//! ```
+//! `reference` is the same in f64 and three loops.
 
 pub mod bit_mask;
 pub mod forward;
 pub mod mask;
+pub mod merge;
 pub mod operand;
 mod output;
+mod partial;
 pub mod plan;
 pub mod reference;
+mod run;
 mod score;
+pub mod shard;
 pub mod spec;
 pub mod state;
 mod values;

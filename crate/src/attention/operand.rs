@@ -34,10 +34,16 @@ impl Operand<'_> {
     pub fn copy(&self, [batch, seq, head]: [usize; 3], from: usize, to: &mut [f32]) {
         match self {
             Self::F32(view) => to.copy_from_slice(&view.row(batch, seq, head)[from..from + to.len()]),
-            Self::F16(view) => convert(&view.row(batch, seq, head)[from..], to, f16_to_f32),
-            Self::Bf16(view) => convert(&view.row(batch, seq, head)[from..], to, bf16_to_f32),
+            Self::F16(view) => widen(view.row(batch, seq, head), from, to, f16_to_f32),
+            Self::Bf16(view) => widen(view.row(batch, seq, head), from, to, bf16_to_f32),
         }
     }
+}
+
+/// Out of line: the f32 path, which most calls take, stays small where it is inlined.
+#[inline(never)]
+fn widen(row: &[u16], from: usize, to: &mut [f32], f: impl Fn(u16) -> f32) {
+    convert(&row[from..], to, f);
 }
 
 #[inline(always)]

@@ -1,13 +1,14 @@
 //! What a tile writes: out, lse, weights, taps.
 
-use super::forward::Run;
 use super::mask::Tile;
+use super::operand::Target;
+use super::run::Run;
 use super::spec::{Outputs, Sizes, Weights};
 use super::state::Stack;
 use super::BLOCK_KV;
 use crate::kernel::exp::exp2;
-use crate::kernel::gemm_tile::MR;
 use crate::kernel::ln::log_sum_exp;
+use crate::kernel::MR;
 use crate::kernel::{Lanes, Native, CANONICAL_NAN};
 use crate::layout::ViewMut;
 use core::ops::Range;
@@ -21,46 +22,59 @@ pub(super) fn store_rows(run: &Run<'_>, stack: &Stack<'_>, outputs: &mut Outputs
     let width = run.spec.sizes.value_head_dim;
     let mut poisoned = 0;
     for r in rows {
-        let (m, l) = stack.row_scalars(r);
-        let [batch, i, h] = run.index(r);
-        if let Some(lse) = outputs.lse.as_mut() {
-            lse.row(batch, i, h)[0] = match l {
-                l if l.is_nan() => CANONICAL_NAN,
-                0.0 => f32::NEG_INFINITY,
-                l => log_sum_exp(m, l),
-            };
-        }
-        if l == 0.0 {
-            outputs.out.clear([batch, i, h]);
-            continue;
-        }
-        let mut nan = false;
-        for (at, o) in (0..width).step_by(CHUNK).zip(stack.row(r).chunks(CHUNK)) {
-            let mut chunk = [0.0; CHUNK];
-            let mut marks = Native::splat(0.0);
-            for (to, o) in chunk.as_chunks_mut::<4>().0.iter_mut().zip(o.as_chunks::<4>().0) {
-                let q = if l.is_nan() { Native::splat(l) } else { Native::load(o).div(Native::splat(l)) };
-                // q - q is NaN for what is not finite, which is looked at closer below.
-                marks = marks.add(q.sub(q));
-                q.canonical().store(to);
-            }
-            let chunk = &chunk[..CHUNK.min(width - at)];
-            nan |= marks.to_array().iter().any(|mark| mark.is_nan()) && chunk.iter().any(|q| q.is_nan());
-            outputs.out.write([batch, i, h], at, chunk);
-        }
-        if nan && !l.is_nan() {
+        if store_row(stack, r, width, run.index(r), &mut outputs.out, outputs.lse.as_mut()) {
             poisoned |= 1 << r;
         }
     }
     poisoned
 }
 
+/// Writes one row of the stack; whether its accumulators hold NaN though its sum does not.
+#[inline(never)]
+pub(super) fn store_row(
+    stack: &Stack<'_>,
+    row: usize,
+    width: usize,
+    [batch, i, h]: [usize; 3],
+    out: &mut Target<'_>,
+    lse: Option<&mut ViewMut<'_>>,
+) -> bool {
+    let (m, l, o) = stack.state(0, row);
+    if let Some(lse) = lse {
+        lse.row(batch, i, h)[0] = match l {
+            l if l.is_nan() => CANONICAL_NAN,
+            0.0 => f32::NEG_INFINITY,
+            l => log_sum_exp(m, l),
+        };
+    }
+    if l == 0.0 {
+        out.clear([batch, i, h]);
+        return false;
+    }
+    let mut nan = false;
+    for (at, o) in (0..width).step_by(CHUNK).zip(o.chunks(CHUNK)) {
+        let mut chunk = [0.0; CHUNK];
+        let mut marks = Native::splat(0.0);
+        for (to, o) in chunk.as_chunks_mut::<4>().0.iter_mut().zip(o.as_chunks::<4>().0) {
+            let q = if l.is_nan() { Native::splat(l) } else { Native::load(o).div(Native::splat(l)) };
+            // q - q is NaN for what is not finite, which is looked at closer below.
+            marks = marks.add(q.sub(q));
+            q.canonical().store(to);
+        }
+        let chunk = &chunk[..CHUNK.min(width - at)];
+        nan |= marks.to_array().iter().any(|mark| mark.is_nan()) && chunk.iter().any(|q| q.is_nan());
+        out.write([batch, i, h], at, chunk);
+    }
+    nan && !l.is_nan()
+}
+
 impl Run<'_> {
     /// Weights of the rows: `w = exp2(t - m) / l` with their final m and l; +0 where hidden; NaN all along a NaN row.
+    #[inline(never)]
     pub(super) fn weights(&mut self, tile: &Tile<'_>, stack: &Stack<'_>, outputs: &mut Outputs<'_>) {
         let Some(weights) = outputs.weights.as_mut() else { return };
         for r in 0..self.n {
-            weights.begin(self.index(r), stack.row_scalars(r).1.is_nan());
+            weights.begin(self.index(r), stack.state(0, r).1.is_nan());
         }
         for block in tile.blocks() {
             let Some(sight) = tile.block(block, |r| self.place(r)) else { continue };
@@ -72,7 +86,7 @@ impl Run<'_> {
                 self.score(group, block, &columns);
                 let seen = self.seen(&columns);
                 for (r, seen) in seen.into_iter().enumerate().take(self.n - group * MR) {
-                    let (m, l) = stack.row_scalars(group * MR + r);
+                    let (m, l, _) = stack.state(0, group * MR + r);
                     let index = self.index(group * MR + r);
                     if l == 0.0 || l.is_nan() || !weights.wants(index) {
                         continue;
@@ -92,6 +106,7 @@ impl Run<'_> {
     }
 
     /// The scores of the rows at the stage asked for.
+    #[inline(never)]
     pub(super) fn taps(&mut self, tile: &Tile<'_>, outputs: &mut Outputs<'_>) {
         let (Some(stage), Some(view)) = (self.spec.options.tap, outputs.tap.as_mut()) else { return };
         let Sizes { kv_start, .. } = self.spec.sizes;

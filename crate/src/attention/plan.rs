@@ -2,7 +2,7 @@
 
 use super::{mask::MAX_ROWS, operand::Operand, spec::Spec, BLOCK_KV};
 use crate::error::{Error, Field, Reason};
-use crate::kernel::gemm_tile::{MR, NR, ROW_STRIDE};
+use crate::kernel::{MR, NR, ROW_STRIDE};
 
 /// Packed keys held at once (in elements) where one (batch row, kv head) needs less: 1 MiB, about a core's own cache.
 const PACK_BUDGET: u64 = 1 << 18;
@@ -61,7 +61,9 @@ impl Plan {
         let rows = sizes.q_len * sizes.group();
         let rows_per_tile = (TILE_BUDGET / widest / MR * MR).clamp(MR, MAX_ROWS).min(rows.next_multiple_of(MR).max(MR));
         let blocks = panels.div_ceil((BLOCK_KV / NR) as u64) as usize;
-        let slots = blocks.checked_ilog2().map_or(1, |n| n as usize + 1);
+        let levels = blocks.checked_ilog2().map_or(1, |n| n as usize + 1);
+        // A part may end inside the tree on both sides.
+        let slots = if spec.options.shard.is_some() { 2 * levels + 1 } else { levels };
         let copied_lanes = match spec.value {
             Operand::F32(_) => value_width - sizes.value_head_dim / NR * NR,
             _ => value_width,

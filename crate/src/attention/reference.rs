@@ -72,7 +72,7 @@ fn score(spec: &Spec<'_>, [b, i, h]: [usize; 3], j: usize) -> f64 {
     }
     if let Some(bias) = &options.bias {
         let mut value = [0.0];
-        let column = if bias.shape().width == spec.sizes.kv_end() { j } else { 0 };
+        let column = if bias.shape().width == spec.columns() { j } else { 0 };
         bias.copy([b, i, h], column, &mut value);
         s += f64::from(value[0]);
     }

@@ -2,13 +2,14 @@
 //!
 //! Order: dot product (the micro-kernel, segments of 64), scale or softcap, bias, ALiBi, then -Infinity where hidden.
 
-use super::forward::Run;
 use super::mask::Columns;
+use super::run::Run;
 use super::spec::{ScoreScale, Spec, Tap};
 use super::BLOCK_KV;
-use crate::kernel::gemm_tile::{gemm_tile, Add, AddScale, Scale, Store, MR, NR, ROW_STRIDE};
+use crate::kernel::gemm_tile::{gemm_tile, Add, AddScale, Scale, Store};
 use crate::kernel::tanh::tanh;
 use crate::kernel::{Lanes, Native};
+use crate::kernel::{MR, NR, ROW_STRIDE};
 use crate::layout::Rows8;
 use core::ops::Range;
 
@@ -128,8 +129,8 @@ fn bias_row(spec: &Spec<'_>, row: [usize; 3], block: usize) -> [f32; BLOCK_KV] {
     let mut bias = [0.0; BLOCK_KV];
     let Some(operand) = &spec.options.bias else { return bias };
     let start = block * BLOCK_KV;
-    let n = BLOCK_KV.min(spec.sizes.kv_end() - start);
-    if operand.shape().width == spec.sizes.kv_end() {
+    let n = BLOCK_KV.min(spec.columns() - start);
+    if operand.shape().width == spec.columns() {
         operand.copy(row, start, &mut bias[..n]);
     } else {
         let mut one = [0.0];

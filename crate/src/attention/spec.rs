@@ -2,6 +2,7 @@
 
 use super::bit_mask::BitMask;
 use super::operand::{Operand, Target};
+use super::shard::Shard;
 use crate::error::{Error, Field, Reason};
 use crate::layout::{Shape, View, ViewMut};
 use core::ops::Range;
@@ -43,7 +44,8 @@ impl Sizes {
         self.batch * self.num_kv_heads
     }
 
-    fn validate(&self) -> Result<(), Error> {
+    /// Checks that heads divide, and that indices of rows and keys fit.
+    pub fn validate(&self) -> Result<(), Error> {
         if self.head_dim == 0 {
             return Err(Error::new(Reason::Value, Field::HeadDim));
         }
@@ -95,15 +97,15 @@ pub struct Options<'a> {
     pub window: Option<Window>,
     /// Position of query row 0 among the keys, one per batch row; empty means 0.
     pub q_offset: &'a [i32],
-    /// One past the last valid key per batch row, at most `kv_end`; empty means all.
+    /// One past the last valid key per batch row; empty means all.
     pub kv_lengths: &'a [u32],
     /// Valid query rows per batch row; empty means all. Rows past them give 0 and an lse of -Infinity.
     pub q_lengths: &'a [u32],
-    /// `[batch, q_len, num_heads, kv_end or 1]`, not 0 = may attend; broadcast axes have stride 0.
+    /// `[batch, q_len, num_heads, columns or 1]`, not 0 = may attend; broadcast axes have stride 0.
     pub mask: Option<View<'a, u8>>,
     /// A rule, as a program.
     pub bit_mask: Option<&'a BitMask<'a>>,
-    /// `[batch, q_len, num_heads, kv_end or 1]`, added to the score; -Infinity hides.
+    /// `[batch, q_len, num_heads, columns or 1]`, added to the score; -Infinity hides.
     pub bias: Option<Operand<'a>>,
     /// One per query head: adds `-slope * |i + q_offset - j|`; empty means none.
     pub alibi_slopes: &'a [f32],
@@ -111,6 +113,8 @@ pub struct Options<'a> {
     pub sinks: &'a [f32],
     /// The stage whose scores are written out.
     pub tap: Option<Tap>,
+    /// The keys are a part of more: states are written instead of results.
+    pub shard: Option<Shard>,
 }
 
 /// How a raw score becomes a base-2 one.
@@ -143,6 +147,21 @@ pub struct Outputs<'a> {
     pub weights: Option<Weights<'a>>,
     /// The scores at the stage `Options::tap`, `[batch, q_len, num_heads, kv_len]`; given exactly when that is.
     pub tap: Option<ViewMut<'a>>,
+    /// The states of a part; given exactly when `Options::shard` is, and then nothing else is written.
+    pub partial: Option<PartialOutputs<'a>>,
+}
+
+/// Where the results of a part go.
+pub struct PartialOutputs<'a> {
+    /// `[nodes * batch, q_len, num_heads, 1]`: a node's rows lie together.
+    pub m: ViewMut<'a>,
+    /// As `m`.
+    pub l: ViewMut<'a>,
+    /// `[nodes * batch, q_len, num_heads, value_head_dim]`.
+    pub o: ViewMut<'a>,
+    /// Scores `[batch, q_len, num_heads, columns]` and values `[batch, columns, num_kv_heads, value_head_dim]` of the open
+    /// block on the left and on the right.
+    pub edges: [Option<[ViewMut<'a>; 2]>; 2],
 }
 
 /// Which weights are written, and where.
@@ -190,15 +209,15 @@ impl<'a> Spec<'a> {
         let (query, key, value) = (query.into(), key.into(), value.into());
         sizes.validate()?;
         let Sizes { batch, num_heads, num_kv_heads, q_len, kv_len, head_dim, value_head_dim, .. } = sizes;
-        let kv_end = sizes.kv_end();
+        let columns = options.shard.map_or(sizes.kv_end(), |shard| shard.total());
         expect(query.shape(), [batch, q_len, num_heads], &[head_dim], Field::Query)?;
         expect(key.shape(), [batch, kv_len, num_kv_heads], &[head_dim], Field::Key)?;
         expect(value.shape(), [batch, kv_len, num_kv_heads], &[value_head_dim], Field::Value)?;
         if let Some(mask) = &options.mask {
-            expect(mask.shape(), [batch, q_len, num_heads], &[kv_end, 1], Field::Mask)?;
+            expect(mask.shape(), [batch, q_len, num_heads], &[columns, 1], Field::Mask)?;
         }
         if let Some(bias) = &options.bias {
-            expect(bias.shape(), [batch, q_len, num_heads], &[kv_end, 1], Field::Bias)?;
+            expect(bias.shape(), [batch, q_len, num_heads], &[columns, 1], Field::Bias)?;
         }
         let wrong = |field| Err(Error::new(Reason::Value, field));
         let one_each = |n: usize, of: usize| n == 0 || n == of;
@@ -207,7 +226,7 @@ impl<'a> Spec<'a> {
         }
         let within =
             |lengths: &[u32], most| one_each(lengths.len(), batch) && lengths.iter().all(|n| *n as usize <= most);
-        if !within(options.kv_lengths, kv_end) {
+        if !within(options.kv_lengths, columns) {
             return wrong(Field::KvLengths);
         }
         if !within(options.q_lengths, q_len) {
@@ -241,8 +260,13 @@ impl<'a> Spec<'a> {
 
     /// Positions of the keys of a batch row that may be seen at all.
     pub(super) fn keys(&self, batch: usize) -> Range<usize> {
-        let end = self.options.kv_lengths.get(batch).map_or(self.sizes.kv_end(), |n| *n as usize);
+        let end = self.options.kv_lengths.get(batch).map_or(usize::MAX, |n| *n as usize).min(self.sizes.kv_end());
         self.sizes.kv_start..end.max(self.sizes.kv_start)
+    }
+
+    /// Columns of a mask or bias that is not broadcast: one per key, those of other parts included.
+    pub(super) fn columns(&self) -> usize {
+        self.options.shard.map_or(self.sizes.kv_end(), |shard| shard.total())
     }
 
     /// Query rows of a batch row that are not padding.
@@ -259,6 +283,27 @@ impl<'a> Spec<'a> {
     pub fn expect_outputs(&self, outputs: &Outputs<'_>) -> Result<(), Error> {
         let Sizes { batch, num_heads, q_len, kv_len, value_head_dim, .. } = self.sizes;
         let rows = [batch, q_len, num_heads];
+        if let (Some(shard), Some(partial)) = (&self.options.shard, &outputs.partial) {
+            let nodes = shard.nodes(|_| ());
+            for (view, width) in [(&partial.m, 1), (&partial.l, 1), (&partial.o, value_head_dim)] {
+                expect(view.shape(), [nodes * batch, q_len, num_heads], &[width], Field::Partial)?;
+            }
+            for (edge, keys) in partial.edges.iter().zip(shard.edges()) {
+                match edge {
+                    None if keys.is_empty() => {}
+                    Some([scores, values]) if !keys.is_empty() => {
+                        expect(scores.shape(), rows, &[keys.len()], Field::Partial)?;
+                        let kv_rows = [batch, keys.len(), self.sizes.num_kv_heads];
+                        expect(values.shape(), kv_rows, &[value_head_dim], Field::Partial)?;
+                    }
+                    _ => return Err(Error::new(Reason::Value, Field::Partial)),
+                }
+            }
+            return Ok(());
+        }
+        if self.options.shard.is_some() || outputs.partial.is_some() {
+            return Err(Error::new(Reason::Value, Field::Partial));
+        }
         expect(outputs.out.shape(), rows, &[value_head_dim], Field::Out)?;
         if let Some(lse) = &outputs.lse {
             expect(lse.shape(), rows, &[1], Field::Lse)?;

@@ -9,11 +9,17 @@
 //! block carry the empty state through it.
 
 use crate::kernel::exp::exp2;
-use crate::kernel::gemm_tile::{Merge, MR};
+use crate::kernel::gemm_tile::Merge;
+use crate::kernel::MR;
 use crate::kernel::{Lanes, Native};
 
-/// Most states a stack can hold: one per bit of a block index.
-const MAX_SLOTS: usize = 32;
+/// Most states a stack can hold: one per bit of a block index, twice for a part that ends inside the tree.
+const MAX_SLOTS: usize = 64;
+
+/// The height of the smallest aligned subtree that holds both blocks.
+fn height(left: u32, right: u32) -> u32 {
+    u32::BITS - (left ^ right).leading_zeros()
+}
 
 /// `m` and the two factors of a merge, for four rows.
 #[inline(always)]
@@ -61,16 +67,28 @@ impl<'a> Stack<'a> {
     /// Makes room for a block to the right of all before: completes the subtrees that end before it, for the row
     /// groups given, and says where its state goes.
     pub fn enter(&mut self, block: usize, groups: core::ops::Range<usize>) -> Place {
+        self.enter_within(block, groups, |_, _| true)
+    }
+
+    /// As [`Stack::enter`], where only those subtrees may be completed that `allowed` holds to be all here: it is asked
+    /// with a block and the height of the subtree around it.
+    pub fn enter_within(
+        &mut self,
+        block: usize,
+        groups: core::ops::Range<usize>,
+        allowed: impl Fn(usize, u32) -> bool,
+    ) -> Place {
         let block = block as u32;
-        while self.depth >= 2 {
-            let [left, right] = [self.blocks[self.depth - 2], self.blocks[self.depth - 1]];
+        while let Some((left, right)) = self.top_two() {
             // Siblings below the node at which the new block joins them: nothing can come between them any more.
-            if (left ^ right).leading_zeros() <= (right ^ block).leading_zeros() {
+            let below = (left ^ right).leading_zeros() > (right ^ block).leading_zeros();
+            if !below || !allowed(right as usize, height(left, right)) {
                 break;
             }
             self.merge_top(groups.clone());
         }
-        if self.depth > 0 && self.blocks[self.depth - 1] ^ block == 1 {
+        let sibling = self.depth > 0 && self.blocks[self.depth - 1] ^ block == 1;
+        if sibling && allowed(block as usize, 1) {
             self.blocks[self.depth - 1] = block;
             return Place::Sibling(self.depth - 1);
         }
@@ -82,6 +100,26 @@ impl<'a> Stack<'a> {
     /// States held.
     pub fn depth(&self) -> usize {
         self.depth
+    }
+
+    /// Completes the subtrees at the right end that `allowed` holds to be all here.
+    pub fn settle(&mut self, groups: core::ops::Range<usize>, allowed: impl Fn(usize, u32) -> bool) {
+        while let Some((left, right)) = self.top_two() {
+            if !allowed(right as usize, height(left, right)) {
+                break;
+            }
+            self.merge_top(groups.clone());
+        }
+    }
+
+    /// Forgets all states.
+    pub fn clear(&mut self) {
+        self.depth = 0;
+    }
+
+    fn top_two(&self) -> Option<(u32, u32)> {
+        let top = self.depth.checked_sub(2)?;
+        Some((self.blocks[top], self.blocks[top + 1]))
     }
 
     /// Merges all that is there, right to left, and leaves the rows' states in slot 0.
@@ -151,13 +189,29 @@ impl<'a> Stack<'a> {
         &mut self.o[at..at + MR * self.width]
     }
 
-    /// `(m, l)` of one row after [`Stack::finish`].
-    pub fn row_scalars(&self, row: usize) -> (f32, f32) {
-        (self.m[row], self.l[row])
+    /// Merges a sink into each of four rows, from the right: the state `(sink * log2e, 1, 0)`; -Infinity is none, and one
+    /// that is not a number (or too large for one) makes its row NaN.
+    pub fn add_sinks(&mut self, group: usize, sinks: [f32; MR]) {
+        let logits = sinks.map(|sink| (f64::from(sink) * core::f64::consts::LOG2_E) as f32);
+        let m = logits.map(|m| if m < f32::INFINITY { m } else { 0.0 });
+        let l = logits.map(|m| match m {
+            f32::NEG_INFINITY => 0.0,
+            m if m < f32::INFINITY => 1.0,
+            _ => f32::NAN,
+        });
+        let merge = self.join(0, group, m, l);
+        let width = self.width.max(1);
+        for (o, x) in self.o(0, group).chunks_exact_mut(width).zip(merge.x) {
+            for o in o {
+                // The sink's own product is +0; adding it turns a -0 into +0.
+                *o = *o * x + 0.0;
+            }
+        }
     }
 
-    /// The accumulators of one row after [`Stack::finish`].
-    pub fn row(&self, row: usize) -> &[f32] {
-        &self.o[row * self.width..(row + 1) * self.width]
+    /// `(m, l, o)` of one row in a slot.
+    pub fn state(&self, slot: usize, row: usize) -> (f32, f32, &[f32]) {
+        let at = slot * self.rows + row;
+        (self.m[at], self.l[at], &self.o[at * self.width..(at + 1) * self.width])
     }
 }

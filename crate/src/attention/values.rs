@@ -1,13 +1,14 @@
 //! Exponentials of a block's scores and the weighted sum of its values.
 
-use super::forward::Run;
 use super::mask::Columns;
 use super::operand::Operand;
+use super::run::Run;
 use super::BLOCK_KV;
 use crate::kernel::exp::Exp2;
-use crate::kernel::gemm_tile::{gemm_tile, Epilogue, Merge, MR, NR};
+use crate::kernel::gemm_tile::{gemm_tile, Epilogue, Merge};
 use crate::kernel::reduce::{exp_and_sum, row_max};
 use crate::kernel::Native;
+use crate::kernel::{MR, NR};
 use crate::layout::Rows8;
 
 impl Run<'_> {

@@ -21,8 +21,27 @@ pub fn of_bytes(bytes: &[u8]) -> u64 {
     bits
 }
 
+/// Bit i set where `numbers[i]` is `number`; at most 64 numbers.
+#[inline]
+pub fn of_equal(numbers: &[i32], number: i32) -> u64 {
+    let (fours, rest) = numbers.as_chunks::<4>();
+    let mut bits = 0;
+    for (i, four) in fours.iter().enumerate() {
+        bits |= u64::from(equal_four(four, number)) << (4 * i);
+    }
+    for (i, other) in rest.iter().enumerate() {
+        bits |= u64::from(*other == number) << (4 * fours.len() + i);
+    }
+    bits
+}
+
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-use super::simd128::non_zero_bytes as of_sixteen;
+use super::simd128::{equal_four, non_zero_bytes as of_sixteen};
+
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+fn equal_four(numbers: &[i32; 4], number: i32) -> u8 {
+    numbers.iter().rev().fold(0, |bits, other| bits << 1 | u8::from(*other == number))
+}
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 fn of_sixteen(bytes: &[u8; 16]) -> u16 {

@@ -1,22 +1,15 @@
 //! The one micro-kernel: 4 rows of A times 8 columns of B, for the scores (QKᵀ), for the weighted values (PV) and for
 //! the matrix product.
 //!
-//! A is a block of rows at the constant stride [`ROW_STRIDE`], so that its four rows are one moving pointer with fixed
+//! A is a block of rows at the constant stride [`super::ROW_STRIDE`], so that its four rows are one moving pointer with fixed
 //! offsets; B is any sequence of 8 contiguous lanes at a constant stride. Eight accumulators and the two halves of a B
 //! row leave room for the splats in the 15 vector registers of V8 on x64; the inner order is all rows with the first
 //! half, then all rows with the second.
 //!
 //! Order per element: the sum starts at +0 and adds the products in ascending order of the inner index.
 
-use super::Lanes;
+use super::{Lanes, MR, NR};
 use crate::layout::{Rows8, TileSteps};
-
-/// Rows of a tile.
-pub const MR: usize = 4;
-/// Columns of a tile: lanes of a panel.
-pub const NR: usize = 8;
-/// Elements between two rows of an A block, and the longest inner length of one call.
-pub const ROW_STRIDE: usize = 64;
 
 /// What becomes of the 4 x 8 sums.
 pub trait Epilogue<L: Lanes>: Copy {
@@ -76,7 +69,7 @@ impl<L: Lanes> Epilogue<L> for Merge {
     }
 }
 
-/// One tile: `a` holds the four rows ([`ROW_STRIDE`] apart) from its first element, `b` the inner steps, and the 4 x 8
+/// One tile: `a` holds the four rows ([`super::ROW_STRIDE`] apart) from its first element, `b` the inner steps, and the 4 x 8
 /// result goes to `c`, whose rows are `c_stride` apart.
 #[inline(never)]
 pub fn gemm_tile<L: Lanes, E: Epilogue<L>>(a: &[f32], b: Rows8<'_>, c: &mut [f32], c_stride: usize, epilogue: E) {

@@ -15,6 +15,13 @@ pub mod reduce;
 pub mod simd128;
 pub mod tanh;
 
+/// Rows of a tile.
+pub const MR: usize = 4;
+/// Columns of a tile: lanes of a panel.
+pub const NR: usize = 8;
+/// Elements between two rows of an A block, and the longest inner length of one tile.
+pub const ROW_STRIDE: usize = 64;
+
 /// The lanes this build computes with.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 pub type Native = portable::F32x4;

@@ -1,8 +1,9 @@
 //! Keys laid into panels: 8 keys side by side, `[head_dim][8]`, the form in which [`super::gemm_tile`] reads its B.
 
-use super::{gemm_tile::NR, Lanes};
+use super::{Lanes, NR};
 
 /// Packs up to 8 rows of equal length into one panel of `length * 8` elements; rows that are missing become zeros.
+#[inline(never)]
 pub fn pack_panel<L: Lanes>(rows: &[&[f32]], panel: &mut [f32]) {
     let length = panel.len() / NR;
     let (panel, _) = panel.as_chunks_mut::<NR>();

@@ -104,3 +104,11 @@ pub fn non_zero_bytes(bytes: &[u8; 16]) -> u16 {
     let bytes = unsafe { v128_load(bytes.as_ptr().cast()) };
     i8x16_bitmask(i8x16_ne(bytes, i8x16_splat(0)))
 }
+
+/// Bit i set where `numbers[i]` is `number`.
+#[inline(always)]
+pub fn equal_four(numbers: &[i32; 4], number: i32) -> u8 {
+    // SAFETY: the reference covers 16 readable bytes, and a wasm load needs no alignment.
+    let numbers = unsafe { v128_load(numbers.as_ptr().cast()) };
+    i32x4_bitmask(i32x4_eq(numbers, i32x4_splat(number)))
+}

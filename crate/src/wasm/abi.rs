@@ -2,6 +2,7 @@
 
 use super::block::{dtype, flag, weights_kind, Block, Operand as Place};
 use super::memory::Span;
+use super::merge::PartialArgs;
 use super::program;
 use crate::attention::bit_mask::BitMask;
 use crate::attention::operand::{Operand, Target};
@@ -15,6 +16,7 @@ pub struct AttentionArgs {
     block: Block,
     at: Span,
     bit_mask: Option<BitMask<'static>>,
+    partial: Option<PartialArgs>,
 }
 
 /// A call's scratch memory: packed keys, then one tile's workspace.
@@ -107,17 +109,24 @@ impl AttentionArgs {
         let at = Span::new(pointer, size_of::<Block>() as u64, 16, Field::Call)?;
         // SAFETY: the host writes the block before the call and not during it; a block is numbers only.
         let block = unsafe { at.slice::<Block>() }[0];
-        let mut args = Self { block, at, bit_mask: None };
+        let mut args = Self { block, at, bit_mask: None, partial: None };
         args.check()?;
         Ok(args)
     }
 
     fn check(&mut self) -> Result<(), Error> {
-        let mut outputs = [(Span::EMPTY, Field::Call); 6];
+        let mut outputs = [(Span::EMPTY, Field::Call); 1 + 5 + 7];
         let scratch = Span::new(self.block.scratch, u64::from(self.block.scratch_byte_length), 16, Field::Scratch)?;
         outputs[0] = (scratch, Field::Scratch);
         for (place, output) in outputs[1..].iter_mut().zip(self.outputs_located()?.into_iter().flatten()) {
             *place = (output.span()?, output.field);
+        }
+        if self.block.partial != 0 {
+            let partial = PartialArgs::read(self.block.partial, &self.sizes())?;
+            for (place, span) in outputs[6..].iter_mut().zip(partial.spans()) {
+                *place = (span, Field::Partial);
+            }
+            self.partial = Some(partial);
         }
         for (i, (span, field)) in outputs.iter().enumerate() {
             if outputs[..i].iter().any(|(other, _)| other.overlaps(span)) {
@@ -219,7 +228,9 @@ impl AttentionArgs {
     /// Out, lse, weights, the second part of the weights, tap.
     fn outputs_located(&self) -> Result<[Option<Located>; 5], Error> {
         let b = &self.block;
-        let out = self.located(&b.out, b.q_len, b.num_heads, b.value_head_dim, Field::Out);
+        // A part writes states and no result: its out is a view of nothing.
+        let out_rows = if b.partial == 0 { b.q_len } else { 0 };
+        let out = self.located(&b.out, out_rows, b.num_heads, b.value_head_dim, Field::Out);
         let lse = (b.lse.pointer != 0).then(|| self.located(&b.lse, b.q_len, b.num_heads, 1, Field::Lse));
         let (heads, rows, width) = match b.weights_kind {
             weights_kind::FULL => (b.num_heads, b.q_len, b.kv_len),
@@ -296,6 +307,7 @@ impl AttentionArgs {
             alibi_slopes: alibi_slopes.slice()?,
             sinks: sinks.slice()?,
             tap,
+            shard: self.partial.as_ref().map(|partial| partial.shard),
         };
         Spec::new(self.sizes(), options, operand(query)?, operand(key)?, operand(value)?)
     }
@@ -321,6 +333,7 @@ impl AttentionArgs {
             lse: lse.map(|lse| lse.view_mut()).transpose()?,
             weights,
             tap: tap.map(|tap| tap.view_mut()).transpose()?,
+            partial: self.partial.as_ref().map(PartialArgs::outputs),
         })
     }
 

@@ -54,7 +54,7 @@ pub struct Operand {
 
 /// The block, as it lies in memory.
 #[derive(Clone, Copy)]
-#[repr(C)]
+#[repr(C, align(16))]
 pub struct Block {
     pub scale: f64,
     pub softcap: f64,
@@ -103,6 +103,8 @@ pub struct Block {
     pub plan_passes: u32,
     pub plan_pack_tiles: u32,
     pub plan_attend_tiles: u32,
+    /// A `PartialBlock`, where the keys are a part of more; nothing else is written then.
+    pub partial: u32,
 }
 
 macro_rules! offsets {
@@ -117,7 +119,7 @@ offsets! {
     query key value out lse mask mask_width bias bias_width window_left window_right window_first
     q_offset kv_lengths q_lengths alibi_slopes sinks program program_length
     weights weights_kind weights_count weights_extra tap tap_stage
-    scratch scratch_byte_length plan_scratch_byte_length plan_passes plan_pack_tiles plan_attend_tiles
+    scratch scratch_byte_length plan_scratch_byte_length plan_passes plan_pack_tiles plan_attend_tiles partial
 }
 
 /// FNV-1a (32 bits) over [`OFFSETS`], each as four little-endian bytes.

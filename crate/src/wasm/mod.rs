@@ -7,17 +7,22 @@
 mod abi;
 mod block;
 mod memory;
+mod merge;
 mod program;
 
 use crate::attention::forward::{attend_tile, pack_block, packed_range};
+use crate::attention::merge::{merge_row, scratch};
 use crate::attention::plan::Plan;
+use crate::attention::shard::Shard;
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{exp::exp2, tanh::tanh, Lanes, Native};
 use abi::{AttentionArgs, FunctionArgs};
+use merge::MergeArgs;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 const KIND_ATTENTION: u32 = 1;
 const KIND_FUNCTION: u32 = 2;
+const KIND_MERGE: u32 = 3;
 const PHASE_PACK: u32 = 0;
 const PHASE_ATTEND: u32 = 1;
 
@@ -51,6 +56,7 @@ pub fn plan(kind: u32, args: u32) -> u32 {
     status(match kind {
         KIND_ATTENTION => plan_attention(args),
         KIND_FUNCTION => FunctionArgs::read(args).map(|_| ()),
+        KIND_MERGE => MergeArgs::read(args).map(|_| ()),
         _ => Err(UNKNOWN),
     })
 }
@@ -62,8 +68,48 @@ pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32) -> u
         (KIND_ATTENTION, PHASE_PACK) => pack_keys(args, pass, from, to),
         (KIND_ATTENTION, PHASE_ATTEND) => attend(args, pass, from, to),
         (KIND_FUNCTION, 0) => apply_function(args),
+        (KIND_MERGE, 0) => merge(args, from, to),
         _ => Err(UNKNOWN),
     })
+}
+
+fn shard(start: u32, end: u32, total: u32) -> Option<Shard> {
+    Shard::new(start as usize, end as usize, total as usize)
+}
+
+/// How many finished states a part of keys `start..end` of `total` ships per row.
+#[wasm_bindgen]
+pub fn shard_nodes(start: u32, end: u32, total: u32) -> u32 {
+    shard(start, end, total).map_or(0, |shard| shard.nodes(|_| ()) as u32)
+}
+
+/// The first block of its state `index`; `u32::MAX` past the last.
+#[wasm_bindgen]
+pub fn shard_node(start: u32, end: u32, total: u32, index: u32) -> u32 {
+    let (mut at, mut found) = (0, u32::MAX);
+    if let Some(shard) = shard(start, end, total) {
+        shard.nodes(|block| {
+            if at == index {
+                found = block as u32;
+            }
+            at += 1;
+        });
+    }
+    found
+}
+
+/// How many keys the part leaves open on its left (side 0) or right (side 1).
+#[wasm_bindgen]
+pub fn shard_edge(start: u32, end: u32, total: u32, side: u32) -> u32 {
+    let edges = shard(start, end, total).map(|shard| shard.edges());
+    edges.and_then(|edges| edges.get(side as usize).map(|keys| keys.len() as u32)).unwrap_or(0)
+}
+
+/// Bytes of scratch memory that merging `count` items takes; `u32::MAX` where they cannot be addressed.
+#[wasm_bindgen]
+pub fn merge_scratch(count: u32, value_head_dim: u32) -> u32 {
+    let bytes = scratch(count as usize, value_head_dim as usize).and_then(|elements| elements.checked_mul(4));
+    bytes.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(u32::MAX)
 }
 
 fn plan_attention(args: u32) -> Result<(), Error> {
@@ -106,6 +152,22 @@ fn attend(args: u32, pass: u32, from: u32, to: u32) -> Result<(), Error> {
         };
         let packed = scratch.packed(local * plan.packed_unit, plan.packed_unit);
         attend_tile(&spec, &plan, packed, scratch.workspace_mut(), &mut outputs, unit, row_tile);
+    }
+    Ok(())
+}
+
+/// Merges rows `from..to`, numbered `(b * num_heads + h) * q_len + i`.
+fn merge(args: u32, from: u32, to: u32) -> Result<(), Error> {
+    let args = MergeArgs::read(args)?;
+    let mut outputs = args.outputs()?;
+    let memory = args.memory()?;
+    let sizes = &args.sizes;
+    let rows = sizes.batch.saturating_mul(sizes.num_heads).saturating_mul(sizes.q_len);
+    for row in from as usize..(to as usize).min(rows) {
+        let i = row % sizes.q_len;
+        let (b, h) = (row / sizes.q_len / sizes.num_heads, row / sizes.q_len % sizes.num_heads);
+        let real = args.q_lengths.get(b).is_none_or(|n| i < *n as usize);
+        merge_row(sizes, args.count(), args.items(), args.sinks, real, [b, i, h], memory, &mut outputs);
     }
     Ok(())
 }

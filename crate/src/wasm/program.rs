@@ -5,7 +5,7 @@
 //! | 1 causal | offset |
 //! | 2 window | left, right (`u32::MAX` = open), offset |
 //! | 3 prefix | pointer to u32 lengths, count (1 or batch) |
-//! | 4 document | pointer to i32 `[rows, q_len]`, rows, pointer to i32 `[rows, kv_len]`, rows (1 or batch) |
+//! | 4 document | pointer to i32 `[rows, q_len]`, rows, pointer to i32 `[rows, kv_end]`, rows (1 or batch) |
 //! | 5 dilated | step, offset |
 //! | 6 global | pointer to the bits of q_len rows, pointer to the bits of kv_len keys |
 //! | 7 stored | pointer, words, words per batch row, words per head, words per query row |
@@ -42,7 +42,7 @@ fn numbers<'a, T>(pointer: u32, count: u64, apart: &dyn Fn(Span) -> Result<(), E
     Ok(unsafe { span.slice() })
 }
 
-/// Reads and checks a program; `apart` refuses what an output overlaps.
+/// Reads and checks a program over the keys up to the last that is here; `apart` refuses what an output overlaps.
 pub fn read<'a>(words: &[u32], sizes: &Sizes, apart: &dyn Fn(Span) -> Result<(), Error>) -> Result<BitMask<'a>, Error> {
     let mut reader = Reader(words);
     let mut program = [Instruction::All; MAX_LENGTH];

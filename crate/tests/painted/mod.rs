@@ -6,6 +6,7 @@
 use saccade::attention::forward::forward;
 use saccade::attention::operand::Operand;
 use saccade::attention::plan::Plan;
+use saccade::attention::shard::Shard;
 use saccade::attention::spec::{Options, Outputs, Sizes, Spec, Weights, Window};
 use saccade::error::Field;
 use saccade::layout::{Shape, View, ViewMut};
@@ -204,7 +205,26 @@ impl Case {
 
     /// Calls `f` with the case's spec over its painted inputs.
     pub fn with_spec<R>(&self, inputs: &[Vec<f32>; 3], f: impl FnOnce(&Spec<'_>) -> R) -> R {
+        self.with_part(inputs, None, f)
+    }
+
+    /// The same, for the keys of one part of the call.
+    pub fn with_part<R>(
+        &self,
+        inputs: &[Vec<f32>; 3],
+        keys: Option<std::ops::Range<usize>>,
+        f: impl FnOnce(&Spec<'_>) -> R,
+    ) -> R {
         let s = &self.shape;
+        let mut sizes = self.sizes();
+        let mut shard = None;
+        let (mut key_data, mut value_data) = (&inputs[1][..], &inputs[2][..]);
+        if let Some(keys) = keys {
+            (sizes.kv_start, sizes.kv_len) = (keys.start, keys.len());
+            shard = Shard::new(keys.start, keys.end, s.kv_len);
+            key_data = &key_data[(keys.start * s.head_dim).min(key_data.len())..];
+            value_data = &value_data[(keys.start * s.value_head_dim).min(value_data.len())..];
+        }
         let offsets = self.offsets();
         let count = |shape: &[usize; 4]| shape.iter().product::<usize>();
         let mask: Option<Vec<u8>> = self.options.mask.as_ref().map(|mask| {
@@ -240,17 +260,21 @@ impl Case {
             alibi_slopes: &slopes,
             sinks: &sinks,
             tap: None,
+            shard,
             bit_mask: None,
         };
         let query = Shape::bhsd(s.batch, s.q_len, s.num_heads, s.head_dim);
-        let key = Shape::bhsd(s.batch, s.kv_len, s.num_kv_heads, s.head_dim);
-        let value = Shape::bhsd(s.batch, s.kv_len, s.num_kv_heads, s.value_head_dim);
+        // Keys of a part lie where they lay in the whole.
+        let part = |width| Shape {
+            sizes: [s.batch, sizes.kv_len, s.num_kv_heads],
+            ..Shape::bhsd(s.batch, s.kv_len, s.num_kv_heads, width)
+        };
         let spec = Spec::new(
-            self.sizes(),
+            sizes,
             options,
             View::new(&inputs[0], query, Field::Query).unwrap(),
-            View::new(&inputs[1], key, Field::Key).unwrap(),
-            View::new(&inputs[2], value, Field::Value).unwrap(),
+            View::new(key_data, part(s.head_dim), Field::Key).unwrap(),
+            View::new(value_data, part(s.value_head_dim), Field::Value).unwrap(),
         );
         f(&spec.unwrap())
     }
@@ -277,6 +301,7 @@ impl Case {
                 lse: Some(view(&mut lse, 1, Field::Lse)),
                 weights: Some(Weights::Full(view(&mut weights, s.kv_len, Field::Weights))),
                 tap: None,
+                partial: None,
             };
             forward(spec, &mut outputs, scratch.inner()).unwrap();
             scratch.check();

@@ -1,0 +1,87 @@
+//! One tile at work: its inputs, its temporary memory, and the step from one block of keys to the next.
+
+use super::mask::Columns;
+use super::plan::Plan;
+use super::spec::Spec;
+use super::state::{Place, Stack};
+use crate::kernel::gemm_tile::Store;
+use crate::kernel::{MR, ROW_STRIDE};
+
+/// One tile's inputs and temporary memory.
+pub(super) struct Run<'a> {
+    pub(super) spec: &'a Spec<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) packed: &'a [f32],
+    pub(super) query: &'a mut [f32],
+    pub(super) scores: &'a mut [f32],
+    pub(super) value_copy: &'a mut [f32],
+    pub(super) batch: usize,
+    pub(super) kv_head: usize,
+    /// The tile's first row in the numbering of its unit.
+    pub(super) first: usize,
+    /// Its rows.
+    pub(super) n: usize,
+}
+
+impl Run<'_> {
+    /// The query row and head of a row of the tile.
+    pub(super) fn place(&self, r: usize) -> (usize, usize) {
+        let group = self.spec.sizes.group();
+        ((self.first + r) / group, self.kv_head * group + (self.first + r) % group)
+    }
+
+    /// The index of a row of the tile in `[batch, q_len, num_heads]`.
+    pub(super) fn index(&self, r: usize) -> [usize; 3] {
+        let (i, h) = self.place(r);
+        [self.batch, i, h]
+    }
+
+    /// Copies the query rows to `[segment][row][64]`; rows past the end are zero.
+    pub(super) fn copy_queries(&mut self) {
+        let rows = self.plan.rows_per_tile;
+        let head_dim = self.spec.sizes.head_dim;
+        for r in 0..self.n.next_multiple_of(MR) {
+            for segment in 0..self.plan.segments {
+                let from = segment * ROW_STRIDE;
+                let length = if r < self.n { ROW_STRIDE.min(head_dim - from) } else { 0 };
+                let index = if r < self.n { self.index(r) } else { [0; 3] };
+                let to = &mut self.query[(segment * rows + r) * ROW_STRIDE..][..ROW_STRIDE];
+                if length > 0 {
+                    self.spec.query.copy(index, from, &mut to[..length]);
+                }
+                to[length..].fill(0.0);
+            }
+        }
+    }
+
+    /// Adds one block to the states of four rows.
+    ///
+    /// With `only_visible` hidden keys are left out whatever their values hold; else they take part with weight +0.
+    pub(super) fn block(
+        &mut self,
+        stack: &mut Stack<'_>,
+        place: Place,
+        group: usize,
+        block: usize,
+        columns: &Columns,
+        only_visible: bool,
+    ) {
+        self.score(group, block, columns);
+        let seen = if only_visible { self.seen(columns) } else { [0; MR] };
+        let (m, l) = self.exponentials(columns);
+        let merge = match place {
+            Place::New(slot) => {
+                stack.set(slot, group, m, l);
+                None
+            }
+            Place::Sibling(slot) => Some(stack.join(slot, group, m, l)),
+        };
+        let (Place::New(slot) | Place::Sibling(slot)) = place;
+        let o = stack.o(slot, group);
+        match (only_visible, merge) {
+            (false, None) => self.values(o, block, columns, Store),
+            (false, Some(merge)) => self.values(o, block, columns, merge),
+            (true, merge) => self.visible_values(o, block, seen, merge),
+        }
+    }
+}
