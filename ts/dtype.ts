@@ -5,6 +5,9 @@
 /** The type of a tensor's elements. */
 export type DType = "float32" | "float16" | "bfloat16" | "int32" | "uint8" | "bool";
 
+/** The dtypes that attention computes with. */
+export type FloatDType = "float32" | "float16" | "bfloat16";
+
 /** `Float16Array` (as the engine and the compiler's libraries have it), else raw bits in a `Uint16Array`. */
 export type Float16Data = typeof globalThis extends { Float16Array: { prototype: infer A } }
   ? A | Uint16Array
@@ -32,6 +35,11 @@ export const ELEMENT_BYTE_LENGTH: Readonly<Record<DType, 1 | 2 | 4>> = Object.fr
   uint8: 1,
   bool: 1,
 });
+
+/** Whether a dtype is one that attention computes with. */
+export function isFloat(dtype: DType): dtype is FloatDType {
+  return dtype === "float32" || dtype === "float16" || dtype === "bfloat16";
+}
 
 /** Whether a value names a dtype. */
 export function isDType(value: unknown): value is DType {

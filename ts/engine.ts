@@ -65,11 +65,11 @@ export class Engine {
    * @throws SaccadeError `ERR_SACCADE_DISPOSED`
    */
   stats(): EngineStats {
-    const { build, tensors, memoryIfAny } = this.#instance;
+    const { build, profile, tensors, memoryIfAny } = this.#instance;
     const memory = memoryIfAny ?? this.#instance.memory("stats");
     return {
       build,
-      numerics: build === "strict" ? "saccade-attn-f32-v1" : "relaxed",
+      numerics: profile,
       liveBytes: memory.liveBytes,
       peakBytes: memory.peakBytes,
       memoryBytes: memory.byteLength,

@@ -4,15 +4,26 @@
  * @packageDocumentation
  */
 
-export {
-  type AttentionOptions,
-  type AttentionResult,
-  type AttentionTarget,
-  type AttentionTargets,
-  attention,
-} from "./attention.ts";
+export { attention } from "./attention.ts";
+export type {
+  AttentionBaseOptions,
+  AttentionBatchOptions,
+  AttentionOptions,
+  AttentionPackedOptions,
+  AttentionResult,
+  AttentionTarget,
+  AttentionTargets,
+  AttentionWindow,
+  OutDTypeOf,
+  TapStage,
+  TopWeights,
+  TopWeightsTarget,
+  WeightsOption,
+} from "./attention-options.ts";
+export { BitMask, type BitMaskPosition, type DocumentIds } from "./bit-mask.ts";
 export { type Capabilities, capabilities } from "./capabilities.ts";
-export type { DataOf, DType, Float16Data, TensorData } from "./dtype.ts";
+export * as compat from "./compat/index.ts";
+export type { DataOf, DType, Float16Data, FloatDType, TensorData } from "./dtype.ts";
 export type { Engine, EngineStats } from "./engine.ts";
 export {
   type ErrorCode,
@@ -25,6 +36,17 @@ export {
   type TypeErrorCode,
 } from "./errors.ts";
 export { createEngine, type InitOptions, type InitSyncOptions, init, initSync, type MemoryOptions } from "./init.ts";
+export type { AttentionPart, AttentionPartEdge } from "./part.ts";
+export { decodePartial, encodePartial } from "./part-codec.ts";
+export {
+  type AttentionPartialOptions,
+  attentionPartial,
+  type MergeOptions,
+  type MergeResult,
+  mergePartials,
+  mergeStates,
+} from "./partial.ts";
+export { type AttentionPlan, type AttentionShapes, planAttention } from "./plan-attention.ts";
 export {
   type DTypeOf,
   type PlainTensor,

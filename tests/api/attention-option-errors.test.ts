@@ -124,32 +124,6 @@ describe("options", () => {
       "OPTION",
       /^attention: causal with qLen 3 and kvLen 5 needs options\.qOffset.*"bottom-right".*"top-left".*or a number$/,
     ));
-
-  const later = [
-    "mask",
-    "bias",
-    "window",
-    "softcap",
-    "sinks",
-    "alibiSlopes",
-    "qLengths",
-    "cuQLens",
-    "cuKvLens",
-    "tap",
-    "outDtype",
-  ];
-  it.each(later)("%s is known, but not in this version", async (name) => {
-    await expectRefusal(
-      () => call(...args({ [name]: 1 })),
-      "UNSUPPORTED",
-      `attention: option "${name}" is not available in this version`,
-    );
-    expect(call(...args({ [name]: undefined })).out.shape).toEqual([2, 3, 2, 8]);
-  });
-
-  it.each(["head-mean", { topK: 3 }, { rows: [0] }])("returnWeights %o is not in this version", (returnWeights) =>
-    expectRefusal(() => call(...args({ returnWeights })), "UNSUPPORTED", /returnWeights can only be true or false/),
-  );
 });
 
 describe("out that overlaps", () => {

@@ -248,8 +248,6 @@ describe("types", () => {
     expect(() => attention({ data: [1, 2], shape: [1, 2] }, x, x)).toThrow();
     // @ts-expect-error -- nor is float64 a dtype
     expect(() => attention({ data: new Float64Array(2), shape: [1, 2] }, x, x)).toThrow();
-    // @ts-expect-error -- not in this version
-    expect(() => attention(x, x, x, { softcap: 30 })).toThrow();
   });
 });
 

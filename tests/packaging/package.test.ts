@@ -120,7 +120,7 @@ describe("an installation", () => {
          import * as viz from "saccade/viz";
          import * as interop from "saccade/interop";
          await init({ memory: { maximumMiB: 64 } });
-         const x: TensorLike = { data: new Float32Array(8), shape: [2, 4] };
+         const x = { data: new Float32Array(8), shape: [2, 4] } satisfies TensorLike;
          const options: AttentionOptions = { causal: true };
          const lse: Float32Array = attention(x, x, x, { returnLse: true }).lse.data;
          const plain: Float32Array = attention(x, Tensor.from(x), x, options).out.data;

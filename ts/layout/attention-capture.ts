@@ -3,54 +3,57 @@
  * (getters, proxies).
  */
 
-import { describe, SaccadeError, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import type { FloatDType } from "../dtype.ts";
+import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { type Rule, RuleHandle } from "../mask/rule.ts";
+import { TAP_STAGES } from "../wasm/abi.ts";
+import type { Window } from "../wasm/call.ts";
+import { NO_TARGETS, proveWeights, readOut, readWeights, type WantedWeights } from "./attention-capture-results.ts";
+import { axesOf, LAYOUTS, type Layout } from "./axes.ts";
 import { optionNames, proveBoolean, proveWord, unknownOption } from "./options.ts";
-import { proveInteger, proveIntegers } from "./shape.ts";
-import { type CapturedTensor, captureTensor, ResidentHandle } from "./tensor-like.ts";
-
-/** How messages call the function. */
-export const CALLER = "attention";
+import {
+  I32_MAXIMUM,
+  I32_MINIMUM,
+  proveFloats,
+  proveInteger,
+  proveIntegerList,
+  proveIntegers,
+  proveNumber,
+} from "./shape.ts";
+import { type CapturedTensor, captureTensor } from "./tensor-like.ts";
 
 const KNOWN = [
   "layout",
   "scale",
   "causal",
   "qOffset",
-  "kvLengths",
-  "returnLse",
-  "returnWeights",
-  "out",
-  "onEmptyRow",
-  "engine",
-] as const;
-
-/** Part of the published interface, not of this version: refused with `ERR_SACCADE_UNSUPPORTED`. */
-const LATER = [
+  "window",
   "mask",
   "bias",
-  "window",
+  "kvLengths",
   "qLengths",
   "cuQLens",
   "cuKvLens",
   "alibiSlopes",
   "softcap",
   "sinks",
+  "returnLse",
+  "returnWeights",
   "tap",
+  "out",
   "outDtype",
+  "onEmptyRow",
+  "engine",
 ] as const;
 
-const LAYOUTS = ["bshd", "bhsd"] as const;
+const FLOATS = ["float32", "float16", "bfloat16"] as const;
 
-/** Order of the axes. */
-export type Layout = (typeof LAYOUTS)[number];
-
-const NO_TARGETS = Object.freeze({ out: undefined, lse: undefined, weights: undefined });
-
-const I32_MINIMUM = -(2 ** 31);
-const I32_MAXIMUM = 2 ** 31 - 1;
+/** Sequences of a packed call: a bound on what is read from a hostile length. */
+const MOST_SEQUENCES = 2 ** 24;
 
 /** Everything that was passed, each property read once. */
 export interface CapturedAttention {
+  readonly caller: string;
   query: CapturedTensor;
   key: CapturedTensor;
   value: CapturedTensor;
@@ -59,138 +62,259 @@ export interface CapturedAttention {
   scale: number | undefined;
   causal: boolean;
   qOffset: readonly number[] | number | "bottom-right" | "top-left" | undefined;
+  window: Window | undefined;
+  mask: CapturedTensor | undefined;
+  rule: Rule | undefined;
+  bias: CapturedTensor | undefined;
   kvLengths: readonly number[] | undefined;
+  qLengths: readonly number[] | undefined;
+  cuQLens: readonly number[] | undefined;
+  cuKvLens: readonly number[] | undefined;
+  alibiSlopes: Float32Array | "auto" | undefined;
+  softcap: number | undefined;
+  sinks: Float32Array | undefined;
   returnLse: boolean;
-  returnWeights: boolean;
+  returnWeights: WantedWeights;
+  tap: (typeof TAP_STAGES)[number] | undefined;
+  outDtype: FloatDType | undefined;
   onEmptyRow: "zero" | "throw";
   out: CapturedTensor | undefined;
   outLse: CapturedTensor | undefined;
   outWeights: CapturedTensor | undefined;
+  /** The target of top-k indices. */
+  outIndices: CapturedTensor | undefined;
+  outScores: CapturedTensor | undefined;
   /** The very objects given as targets: they are the result. */
-  targets: { out: unknown; lse: unknown; weights: unknown };
+  targets: Readonly<Record<"out" | "lse" | "weights" | "scores", unknown>>;
 }
 
 /** Reads the arguments of `attention`. */
-export function captureAttention(query: unknown, key: unknown, value: unknown, options: unknown): CapturedAttention {
+export function captureAttention(
+  query: unknown,
+  key: unknown,
+  value: unknown,
+  options: unknown,
+  caller: string,
+): CapturedAttention {
+  return captureOptions(
+    captureTensor(query, caller, "query"),
+    captureTensor(key, caller, "key"),
+    captureTensor(value, caller, "value"),
+    options,
+    caller,
+  );
+}
+
+/** Reads the options of `attention` beside tensors that have been read. */
+export function captureOptions(
+  query: CapturedTensor,
+  key: CapturedTensor,
+  value: CapturedTensor,
+  options: unknown,
+  caller: string,
+): CapturedAttention {
   const captured: CapturedAttention = {
-    query: captureTensor(query, CALLER, "query"),
-    key: captureTensor(key, CALLER, "key"),
-    value: captureTensor(value, CALLER, "value"),
+    caller,
+    query,
+    key,
+    value,
     engine: undefined,
     layout: "bshd",
     scale: undefined,
     causal: false,
     qOffset: undefined,
+    window: undefined,
+    mask: undefined,
+    rule: undefined,
+    bias: undefined,
     kvLengths: undefined,
+    qLengths: undefined,
+    cuQLens: undefined,
+    cuKvLens: undefined,
+    alibiSlopes: undefined,
+    softcap: undefined,
+    sinks: undefined,
     returnLse: false,
-    returnWeights: false,
+    returnWeights: undefined,
+    tap: undefined,
+    outDtype: undefined,
     onEmptyRow: "zero",
     out: undefined,
     outLse: undefined,
     outWeights: undefined,
+    outIndices: undefined,
+    outScores: undefined,
     targets: NO_TARGETS,
   };
-  if (options !== undefined) captureOptions(captured, options);
+  if (options !== undefined) readOptions(captured, options);
   return captured;
 }
 
-function captureOptions(captured: CapturedAttention, options: unknown): void {
-  for (const name of optionNames(options, CALLER)) {
+/** Lists whose length depends on options that may come later: read when all names have been. */
+interface Lists {
+  qOffset?: unknown;
+  kvLengths?: unknown;
+  qLengths?: unknown;
+  cuQLens?: unknown;
+  cuKvLens?: unknown;
+  alibiSlopes?: unknown;
+  sinks?: unknown;
+  rows?: unknown;
+}
+
+function readOptions(captured: CapturedAttention, options: unknown): void {
+  const { caller } = captured;
+  let lists: Lists | undefined;
+  for (const name of optionNames(options, caller)) {
     const value = (options as Record<string, unknown>)[name];
     if (value === undefined && (KNOWN as readonly string[]).includes(name)) continue;
     switch (name) {
       case "layout":
-        captured.layout = proveWord(value, LAYOUTS, CALLER, "layout");
+        captured.layout = proveWord(value, LAYOUTS, caller, name);
         break;
       case "scale":
-        captured.scale = proveScale(value);
+        captured.scale = proveNumber(value, caller, "options.scale");
         break;
       case "causal":
-        captured.causal = proveBoolean(value, CALLER, "causal");
+        captured.causal = proveBoolean(value, caller, name);
         break;
       case "qOffset":
-        captured.qOffset = captureQOffset(value, captured.query);
+        if (typeof value === "number") {
+          captured.qOffset = proveInteger(value, I32_MINIMUM, I32_MAXIMUM, caller, "options.qOffset");
+        } else if (typeof value === "string") {
+          captured.qOffset = proveWord(value, ["bottom-right", "top-left"] as const, caller, name);
+        } else lists = { ...lists, qOffset: value };
+        break;
+      case "window":
+        captured.window = readWindow(value, caller);
+        break;
+      case "mask":
+        captured.rule = RuleHandle.ruleOf(value);
+        if (captured.rule === undefined) captured.mask = captureTensor(value, caller, "mask");
+        break;
+      case "bias":
+        captured.bias = captureTensor(value, caller, "bias");
         break;
       case "kvLengths":
-        captured.kvLengths = proveIntegers(value, batchOf(captured.query), 0, I32_MAXIMUM, CALLER, "options.kvLengths");
+      case "qLengths":
+      case "cuQLens":
+      case "cuKvLens":
+      case "sinks":
+        lists = { ...lists, [name]: value };
+        break;
+      case "alibiSlopes":
+        if (typeof value === "string") captured.alibiSlopes = proveWord(value, ["auto"] as const, caller, name);
+        else lists = { ...lists, alibiSlopes: value };
+        break;
+      case "softcap":
+        captured.softcap = proveNumber(value, caller, "options.softcap");
+        if (captured.softcap <= 0) {
+          throw new SaccadeRangeError(
+            "ERR_SACCADE_RANGE",
+            `${caller}: options.softcap is ${describe(value)}; expected a finite number above 0`,
+          );
+        }
         break;
       case "returnLse":
-        captured.returnLse = proveBoolean(value, CALLER, "returnLse");
+        captured.returnLse = proveBoolean(value, caller, name);
         break;
       case "returnWeights":
-        captured.returnWeights = proveReturnWeights(value);
+        if (typeof value === "object" && value !== null) lists = { ...lists, ...readWeights(captured, value) };
+        else captured.returnWeights = proveWeights(value, caller);
+        break;
+      case "tap":
+        captured.tap = proveWord(value, TAP_STAGES, caller, name);
+        break;
+      case "outDtype":
+        captured.outDtype = proveWord(value, FLOATS, caller, name);
         break;
       case "onEmptyRow":
-        captured.onEmptyRow = proveWord(value, ["zero", "throw"], CALLER, "onEmptyRow");
+        captured.onEmptyRow = proveWord(value, ["zero", "throw"], caller, name);
         break;
       case "out":
-        captureOut(captured, value);
+        readOut(captured, value);
         break;
       case "engine":
         captured.engine = value;
         break;
       default:
-        if (value === undefined && (LATER as readonly string[]).includes(name)) break;
-        throw unknownOption(name, KNOWN, LATER, CALLER);
+        throw unknownOption(name, KNOWN, [], caller);
     }
   }
+  if (lists !== undefined) readLists(captured, lists);
 }
 
-function batchOf({ shape }: CapturedTensor): number {
-  return shape.length === 4 ? shape[0]! : 1;
+function readLists(captured: CapturedAttention, lists: Lists): void {
+  const { caller, query, layout } = captured;
+  const axes = axesOf(query.shape, layout, caller);
+  const heads = axes.head < 0 ? 1 : query.shape[axes.head]!;
+  let entries = axes.batch < 0 ? 1 : query.shape[axes.batch]!;
+  let each = "one per batch row";
+  const integers = (list: unknown, low: number, name: string): readonly number[] =>
+    proveIntegers(list, entries, low, I32_MAXIMUM, caller, `options.${name}`, each);
+  if (lists.cuQLens !== undefined) {
+    captured.cuQLens = proveIntegerList(lists.cuQLens, MOST_SEQUENCES, 0, I32_MAXIMUM, caller, "options.cuQLens");
+    entries = Math.max(captured.cuQLens.length - 1, 0);
+    each = "one per sequence";
+  }
+  if (lists.cuKvLens !== undefined) {
+    captured.cuKvLens = proveIntegerList(lists.cuKvLens, MOST_SEQUENCES, 0, I32_MAXIMUM, caller, "options.cuKvLens");
+  }
+  if (lists.qOffset !== undefined) captured.qOffset = integers(lists.qOffset, I32_MINIMUM, "qOffset");
+  if (lists.kvLengths !== undefined) captured.kvLengths = integers(lists.kvLengths, 0, "kvLengths");
+  if (lists.qLengths !== undefined) captured.qLengths = integers(lists.qLengths, 0, "qLengths");
+  if (lists.alibiSlopes !== undefined) {
+    const name = "options.alibiSlopes";
+    captured.alibiSlopes = proveFloats(lists.alibiSlopes, heads, caller, name, '"auto" or ');
+    const wrong = captured.alibiSlopes.findIndex((slope) => !Number.isFinite(slope));
+    if (wrong >= 0) {
+      throw new SaccadeRangeError(
+        "ERR_SACCADE_RANGE",
+        `${caller}: ${name}[${wrong}] is ${captured.alibiSlopes[wrong]} as a float32; expected a finite number`,
+      );
+    }
+  }
+  if (lists.sinks !== undefined) captured.sinks = proveFloats(lists.sinks, heads, caller, "options.sinks");
+  if (lists.rows !== undefined) captured.returnWeights = { rows: readRows(captured, lists.rows, axes.seq) };
 }
 
-function proveScale(value: unknown): number {
-  if (typeof value !== "number") {
+function readRows({ caller, query }: CapturedAttention, list: unknown, axis: number): readonly number[] {
+  const name = "options.returnWeights.rows";
+  const qLen = query.shape[axis]!;
+  const rows = proveIntegerList(list, qLen, 0, Math.max(qLen - 1, 0), caller, name, "different query rows");
+  const slots = new Map<number, number>();
+  for (let slot = 0; slot < rows.length; slot++) {
+    const row = rows[slot]!;
+    const earlier = slots.get(row);
+    if (earlier !== undefined) {
+      throw new SaccadeRangeError(
+        "ERR_SACCADE_RANGE",
+        `${caller}: ${name}[${slot}] is ${row}, which ${name}[${earlier}] is already; expected different query rows`,
+      );
+    }
+    slots.set(row, slot);
+  }
+  return rows;
+}
+
+function readWindow(value: unknown, caller: string): Window {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new SaccadeTypeError(
       "ERR_SACCADE_ARGUMENT",
-      `${CALLER}: options.scale is ${describe(value)}; expected a number`,
+      `${caller}: options.window is ${describe(value)}; expected { left?, right?, first? }`,
     );
   }
-  if (!Number.isFinite(value)) {
-    throw new SaccadeRangeError("ERR_SACCADE_RANGE", `${CALLER}: options.scale is ${value}; expected a finite number`);
-  }
-  return value;
-}
-
-function captureQOffset(value: unknown, query: CapturedTensor): CapturedAttention["qOffset"] {
-  if (typeof value === "string") return proveWord(value, ["bottom-right", "top-left"] as const, CALLER, "qOffset");
-  return typeof value === "number"
-    ? proveInteger(value, I32_MINIMUM, I32_MAXIMUM, CALLER, "options.qOffset")
-    : proveIntegers(value, batchOf(query), I32_MINIMUM, I32_MAXIMUM, CALLER, "options.qOffset");
-}
-
-function proveReturnWeights(value: unknown): boolean {
-  if (typeof value === "boolean") return value;
-  if (value === "head-mean" || (typeof value === "object" && value !== null)) {
-    throw new SaccadeError(
-      "ERR_SACCADE_UNSUPPORTED",
-      `${CALLER}: options.returnWeights can only be true or false in this version`,
-    );
-  }
-  return proveBoolean(value, CALLER, "returnWeights");
-}
-
-function captureOut(captured: CapturedAttention, value: unknown): void {
-  const isBundle =
-    typeof value === "object" &&
-    value !== null &&
-    ResidentHandle.residentOf(value) === undefined &&
-    Object.hasOwn(value, "out");
-  if (!isBundle) {
-    captured.out = captureTensor(value, CALLER, "out");
-    captured.targets = { out: value, lse: undefined, weights: undefined };
-    return;
-  }
-  const targets: CapturedAttention["targets"] = { out: undefined, lse: undefined, weights: undefined };
-  for (const name of optionNames(value, CALLER)) {
-    if (name !== "out" && name !== "lse" && name !== "weights") {
-      throw unknownOption(name, ["out", "lse", "weights"], [], `${CALLER}: out`);
+  const window: { left: number | undefined; right: number | undefined; first: number } = {
+    left: undefined,
+    right: undefined,
+    first: 0,
+  };
+  for (const name of optionNames(value, `${caller}: options.window`)) {
+    if (name !== "left" && name !== "right" && name !== "first") {
+      throw unknownOption(name, ["left", "right", "first"], [], `${caller}: options.window`);
     }
-    targets[name] = (value as Record<string, unknown>)[name];
+    const given = (value as Record<string, unknown>)[name];
+    if (given !== undefined) window[name] = proveInteger(given, 0, I32_MAXIMUM, caller, `options.window.${name}`);
   }
-  captured.targets = targets;
-  captured.out = captureTensor(targets.out, CALLER, "out.out");
-  if (targets.lse !== undefined) captured.outLse = captureTensor(targets.lse, CALLER, "out.lse");
-  if (targets.weights !== undefined) captured.outWeights = captureTensor(targets.weights, CALLER, "out.weights");
+  return window;
 }

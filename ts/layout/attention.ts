@@ -3,216 +3,155 @@
  * proved. Runs no code of the caller.
  */
 
-import type { DType } from "../dtype.ts";
-import { SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
-import type { AttentionCall, AxisOrder, Destination } from "../wasm/attention.ts";
+import { SaccadeRangeError } from "../errors.ts";
+import { compileRule, proveRule } from "../mask/program.ts";
+import { asksForOffset, type Rule } from "../mask/rule.ts";
+import type { AttentionCall, Modifiers } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { TensorView } from "../wasm/view.ts";
-import { CALLER, type CapturedAttention, type Layout } from "./attention-capture.ts";
+import { paperSlopes } from "./alibi.ts";
+import type { CapturedAttention } from "./attention-capture.ts";
+import { type AttentionSizes, resolveSizes } from "./attention-sizes.ts";
+import { type Destinations, resolveDestinations } from "./destinations.ts";
+import { proveBias, proveFloatTensor, proveMask } from "./operands.ts";
 import { type NamedView, proveApart } from "./overlap.ts";
-import { countElements } from "./shape.ts";
-import { type CapturedTensor, dtypeOf, proveTensor } from "./tensor-like.ts";
-
-/** Where each axis is, per layout and rank (the index into the list is the rank). */
-const AXES: Readonly<Record<Layout, readonly (AxisOrder | undefined)[]>> = {
-  bshd: [
-    undefined,
-    undefined,
-    { batch: -1, seq: 0, head: -1 },
-    { batch: -1, seq: 0, head: 1 },
-    { batch: 0, seq: 1, head: 2 },
-  ],
-  bhsd: [
-    undefined,
-    undefined,
-    { batch: -1, seq: 0, head: -1 },
-    { batch: -1, seq: 1, head: 0 },
-    { batch: 0, seq: 2, head: 1 },
-  ],
-};
+import { oneOffset, resolveQOffset } from "./positions.ts";
+import { resolveSequences } from "./sequences.ts";
+import type { Shard } from "./shard.ts";
+import type { CapturedTensor } from "./tensor-like.ts";
 
 /** Proves a captured call against an engine. */
-export function resolveAttention(captured: CapturedAttention, instance: WasmInstance): AttentionCall {
-  const { query, key, value, layout } = captured;
-  const axes = resolveAxes(query, key, value, layout);
-  const last = query.shape.length - 1;
-  const batch = axes.batch < 0 ? 1 : query.shape[axes.batch]!;
-  const numHeads = axes.head < 0 ? 1 : query.shape[axes.head]!;
-  const numKvHeads = axes.head < 0 ? 1 : key.shape[axes.head]!;
-  const qLen = query.shape[axes.seq]!;
-  const kvLen = key.shape[axes.seq]!;
-  const headDim = query.shape[last]!;
-  const valueHeadDim = value.shape[last]!;
-  if (axes.batch >= 0) {
-    sameSize(key, query, axes.batch, "batch");
-    sameSize(value, query, axes.batch, "batch");
-  }
-  sameSize(key, query, last, "headDim");
-  if (headDim < 1) throw shapeError(`query.shape[${last}] (headDim) is 0; expected at least 1`);
-  sameSize(value, key, axes.seq, "kvLen");
-  if (axes.head >= 0) {
-    sameSize(value, key, axes.head, "numKvHeads");
-    if (numKvHeads === 0 ? numHeads !== 0 : numHeads % numKvHeads !== 0) {
-      throw shapeError(
-        `query.shape[${axes.head}] (numHeads) is ${numHeads}, key.shape[${axes.head}] (numKvHeads) is ${numKvHeads}; ` +
-          "expected a multiple of it",
-      );
-    }
-  }
-  for (const tensor of [query, key, value]) proveFloat32(tensor);
-  const kvLengths = proveKvLengths(captured.kvLengths, kvLen);
-  const qOffset = resolveQOffset(captured, qLen, kvLen, kvLengths);
-
-  const outShape = query.shape.slice();
-  outShape[last] = valueHeadDim;
-  const rowShape = axes.batch >= 0 ? [batch, numHeads, qLen] : axes.head >= 0 ? [numHeads, qLen] : [qLen];
-  const out = resolveDestination(captured.out, outShape, instance);
-  const lse = wanted(captured.returnLse, captured.outLse, "lse", "returnLse")
-    ? resolveDestination(captured.outLse, rowShape, instance)
-    : undefined;
-  const weights = wanted(captured.returnWeights, captured.outWeights, "weights", "returnWeights")
-    ? resolveDestination(captured.outWeights, [...rowShape, kvLen], instance)
-    : undefined;
+export function resolveAttention(captured: CapturedAttention, instance: WasmInstance, shard?: Shard): AttentionCall {
+  const { query, key, value, caller } = captured;
+  const sizes = resolveSizes(captured, shard);
+  const queryView = proveFloatTensor(query, instance, caller);
+  const keyView = proveFloatTensor(key, instance, caller);
+  const valueView = proveFloatTensor(value, instance, caller);
+  const sequences = resolveSequences(captured, sizes);
+  proveLengths(captured, sizes);
+  const qOffset = resolveQOffset(captured, sizes, sequences);
+  const destinations = resolveDestinations(captured, sizes, captured.outDtype ?? queryView.dtype, instance);
+  const { axes, batch, numHeads, numKvHeads, qLen, kvLen, headDim, valueHeadDim } = sizes;
+  const { out, lse, weights, tap } = destinations;
   const call: AttentionCall = {
-    caller: CALLER,
+    caller,
     batch,
     numHeads,
     numKvHeads,
     qLen,
     kvLen,
+    shard: sizes.shard,
     headDim,
     valueHeadDim,
     axes,
-    query: proveTensor(query, instance, CALLER),
-    key: proveTensor(key, instance, CALLER),
-    value: proveTensor(value, instance, CALLER),
+    query: queryView,
+    key: keyView,
+    value: valueView,
     out,
     lse,
     weights,
+    tap,
     scale: captured.scale,
     causal: captured.causal,
     qOffset,
-    kvLengths,
+    kvLengths: captured.kvLengths,
+    modifiers: resolveModifiers(captured, sizes, qOffset, instance),
+    sequences,
     findEmptyRow: captured.onEmptyRow === "throw",
   };
-  if (out.target !== undefined || lse?.target !== undefined || weights?.target !== undefined) {
-    proveOutputsApart(call, captured);
-  }
+  if (captured.out !== undefined) proveOutputsApart(call, captured, destinations);
   return Object.freeze(call);
 }
 
-function shapeError(message: string): SaccadeRangeError {
-  return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${CALLER}: ${message}`);
+/** Lengths per batch row are at most the size that they are lengths of. */
+export function proveLengths({ kvLengths, qLengths, caller }: CapturedAttention, sizes: AttentionSizes): void {
+  if (kvLengths !== undefined) proveAtMost(kvLengths, "kvLengths", sizes.kvLen, "kvLen", caller);
+  if (qLengths !== undefined) proveAtMost(qLengths, "qLengths", sizes.qLen, "qLen", caller);
 }
 
-function resolveAxes(query: CapturedTensor, key: CapturedTensor, value: CapturedTensor, layout: Layout): AxisOrder {
-  const rank = query.shape.length;
-  const axes = AXES[layout][rank];
-  if (axes === undefined) {
-    const full = layout === "bshd" ? "[batch, seq, heads, headDim]" : "[batch, heads, seq, headDim]";
-    throw shapeError(
-      `query.shape has ${rank} axes; expected 4 (${full}), 3 (without batch) or 2 (${"[seq, headDim]"}, one head)`,
-    );
-  }
-  for (const { name, shape } of [key, value]) {
-    if (shape.length !== rank) {
-      throw shapeError(`${name}.shape has ${shape.length} axes, query.shape has ${rank}; expected the same rank`);
-    }
-  }
-  return axes;
-}
-
-function sameSize(tensor: CapturedTensor, model: CapturedTensor, axis: number, meaning: string): void {
-  const size = tensor.shape[axis];
-  const expected = model.shape[axis];
-  if (size === expected) return;
-  throw shapeError(
-    `${tensor.name}.shape[${axis}] (${meaning}) is ${size}, ${model.name}.shape[${axis}] is ${expected}`,
-  );
-}
-
-function proveFloat32(tensor: CapturedTensor): void {
-  const dtype: DType = dtypeOf(tensor, CALLER);
-  if (dtype === "float32") return;
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_DTYPE",
-    `${CALLER}: ${tensor.name} is ${dtype}; this version takes float32 only (a Float32Array): convert it first`,
-  );
-}
-
-function proveKvLengths(lengths: readonly number[] | undefined, kvLen: number): readonly number[] | undefined {
-  if (lengths === undefined) return undefined;
-  const over = lengths.findIndex((length) => length > kvLen);
-  if (over < 0) return lengths;
+function proveAtMost(lengths: readonly number[], name: string, most: number, size: string, caller: string): void {
+  const over = lengths.findIndex((length) => length > most);
+  if (over < 0) return;
   throw new SaccadeRangeError(
     "ERR_SACCADE_RANGE",
-    `${CALLER}: options.kvLengths[${over}] is ${lengths[over]}; expected at most kvLen, which is ${kvLen}`,
+    `${caller}: options.${name}[${over}] is ${lengths[over]}; expected at most ${size}, which is ${most}`,
   );
 }
 
-function resolveQOffset(
-  { causal, qOffset }: CapturedAttention,
-  qLen: number,
-  kvLen: number,
-  kvLengths: readonly number[] | undefined,
-): readonly number[] | number | undefined {
-  if (qOffset === undefined && causal && qLen !== kvLen) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_OPTION",
-      `${CALLER}: causal with qLen ${qLen} and kvLen ${kvLen} needs options.qOffset, the position of query row 0 among ` +
-        'the keys, since systems disagree on it: "bottom-right" (the last query row sees the last key, as when ' +
-        'decoding with a cache), "top-left" (query row 0 sees key 0 only), or a number',
-    );
-  }
-  if (!causal || qOffset === undefined || qOffset === "top-left") return undefined;
-  if (qOffset !== "bottom-right") return qOffset;
-  return kvLengths === undefined ? kvLen - qLen : kvLengths.map((length) => length - qLen);
-}
-
-/** Whether a second result is computed; a target for one that is not asked for is a contradiction. */
-function wanted(asked: boolean, target: CapturedTensor | undefined, name: string, option: string): boolean {
-  if (target === undefined || asked) return asked;
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_OPTION",
-    `${CALLER}: options.out.${name} is given, but options.${option} is not true`,
-  );
-}
-
-function resolveDestination(
-  captured: CapturedTensor | undefined,
-  shape: readonly number[],
+/** What a call says beyond scale, causal and valid keys, proved. */
+export function resolveModifiers(
+  captured: CapturedAttention,
+  sizes: AttentionSizes,
+  qOffset: readonly number[] | number | undefined,
   instance: WasmInstance,
-): Destination {
-  const elements = countElements(shape, CALLER, captured?.name ?? "the result");
-  if (captured === undefined) return { shape, elements, target: undefined };
-  const given = captured.shape;
-  if (given.length !== shape.length || given.some((size, axis) => size !== shape[axis])) {
-    throw shapeError(`${captured.name}.shape is [${given.join(", ")}]; expected [${shape.join(", ")}]`);
+): Modifiers | undefined {
+  const { softcap, window, qLengths, mask, rule, bias, alibiSlopes, sinks, caller } = captured;
+  if (
+    softcap === undefined &&
+    window === undefined &&
+    qLengths === undefined &&
+    mask === undefined &&
+    rule === undefined &&
+    bias === undefined &&
+    alibiSlopes === undefined &&
+    sinks === undefined
+  ) {
+    return undefined;
   }
-  proveFloat32(captured);
-  return { shape, elements, target: proveTensor(captured, instance, CALLER) };
+  return {
+    softcap,
+    window,
+    qLengths,
+    mask: mask === undefined ? undefined : proveMask(mask, sizes, instance, caller),
+    program: rule === undefined ? undefined : resolveRule(rule, sizes, qOffset, caller),
+    bias: bias === undefined ? undefined : proveBias(bias, sizes, instance, caller),
+    alibiSlopes: alibiSlopes === "auto" ? paperSlopes(sizes.numHeads) : alibiSlopes,
+    sinks,
+  };
 }
 
-function proveOutputsApart(call: AttentionCall, captured: CapturedAttention): void {
+function resolveRule(
+  rule: Rule,
+  { batch, numHeads, qLen, kvLen, shard }: AttentionSizes,
+  qOffset: readonly number[] | number | undefined,
+  caller: string,
+): Modifiers["program"] {
+  const sizes = { batch, numHeads, qLen, kvLen, qOffset: asksForOffset(rule) ? oneOffset(qOffset, caller) : 0 };
+  proveRule(rule, sizes, caller);
+  return compileRule(rule, sizes, shard?.kvEnd);
+}
+
+function proveOutputsApart(
+  { query, key, value, modifiers }: AttentionCall,
+  captured: CapturedAttention,
+  { out, lse, weights, tap }: Destinations,
+): void {
   const outputs: NamedView[] = [];
   const add = (tensor: CapturedTensor | undefined, view: TensorView | undefined): void => {
     if (tensor !== undefined && view !== undefined) outputs.push({ name: tensor.name, view });
   };
-  add(captured.out, call.out.target);
-  add(captured.outLse, call.lse?.target);
-  add(captured.outWeights, call.weights?.target);
+  add(captured.out, out.target);
+  add(captured.outLse, lse?.target);
+  add(captured.outWeights, weights?.values.target);
+  if (weights?.kind === "top-k") add(captured.outIndices, weights.indices.target);
+  add(captured.outScores, tap?.scores.target);
   const inputs = [
-    { name: "query", view: call.query },
-    { name: "key", view: call.key },
-    { name: "value", view: call.value },
+    { name: "query", view: query },
+    { name: "key", view: key },
+    { name: "value", view: value },
   ];
-  proveApart(outputs, inputs, CALLER);
+  if (modifiers?.mask !== undefined) inputs.push({ name: "mask", view: modifiers.mask });
+  if (modifiers?.bias !== undefined) inputs.push({ name: "bias", view: modifiers.bias });
+  proveApart(outputs, inputs, captured.caller);
 }
 
 /** Where row `index` of `[batch, numHeads, qLen]` is, in words. */
-export function describeRow(call: AttentionCall, index: number): string {
-  const row = index % call.qLen;
-  const head = Math.floor(index / call.qLen) % call.numHeads;
-  const batch = Math.floor(index / call.qLen / call.numHeads);
-  return `batch ${batch}, head ${head}, query row ${row}`;
+export function describeRow({ qLen, numHeads, sequences }: AttentionCall, index: number): string {
+  const row = index % qLen;
+  const head = Math.floor(index / qLen) % numHeads;
+  if (sequences !== undefined) {
+    const sequence = sequences.query.findLastIndex((start) => start <= row);
+    return `sequence ${sequence}, head ${head}, query row ${row - sequences.query[sequence]!}`;
+  }
+  return `batch ${Math.floor(index / qLen / numHeads)}, head ${head}, query row ${row}`;
 }

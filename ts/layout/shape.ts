@@ -11,6 +11,10 @@ export const MAXIMUM_RANK = 8;
 /** The largest size of an axis: positions must fit in an i32. */
 export const MAXIMUM_SIZE = 2 ** 31 - 1;
 
+/** The range of a position. */
+export const I32_MINIMUM: number = -(2 ** 31);
+export const I32_MAXIMUM: number = 2 ** 31 - 1;
+
 /** The largest stride: it must fit in a u32. */
 export const MAXIMUM_STRIDE = 2 ** 32 - 1;
 
@@ -145,7 +149,7 @@ export function isInjective(shape: readonly number[], strides: readonly number[]
   return true;
 }
 
-/** Proves a list of one integer per batch row, each in `[low, high]`. */
+/** Proves a list of `length` integers, each in `[low, high]`; `each` says what there is one of. */
 export function proveIntegers(
   list: unknown,
   length: number,
@@ -153,16 +157,62 @@ export function proveIntegers(
   high: number,
   caller: string,
   name: string,
+  each: string,
 ): readonly number[] {
-  const expected = `${length} integers, one per batch row`;
-  const entries = snapshot(list, length, caller, name, expected);
-  if (entries.length !== length) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_SHAPE",
-      `${caller}: ${name} has ${entries.length} entries; expected ${expected}`,
-    );
-  }
+  const entries = exactly(list, length, caller, name, `${length} integers, ${each}`);
   return entries.map((entry, index) => proveInteger(entry, low, high, caller, `${name}[${index}]`));
+}
+
+/** Proves a list of at most `most` integers, each in `[low, high]`. */
+export function proveIntegerList(
+  list: unknown,
+  most: number,
+  low: number,
+  high: number,
+  caller: string,
+  name: string,
+  expected = "an array of integers",
+): readonly number[] {
+  const entries = snapshot(list, most, caller, name, `${expected}, at most ${most}`);
+  return entries.map((entry, index) => proveInteger(entry, low, high, caller, `${name}[${index}]`));
+}
+
+/** Proves a list of one number per query head, and rounds each to float32. */
+export function proveFloats(
+  list: unknown,
+  length: number,
+  caller: string,
+  name: string,
+  or = "",
+): Float32Array<ArrayBuffer> {
+  const entries = exactly(list, length, caller, name, `${or}${length} numbers, one per query head`);
+  return Float32Array.from(entries, (entry, index) => {
+    if (typeof entry === "number") return entry;
+    throw new SaccadeTypeError(
+      "ERR_SACCADE_ARGUMENT",
+      `${caller}: ${name}[${index}] is ${describe(entry)}; expected a number`,
+    );
+  });
+}
+
+function exactly(list: unknown, length: number, caller: string, name: string, expected: string): unknown[] {
+  const entries = snapshot(list, length, caller, name, expected);
+  if (entries.length === length) return entries;
+  throw new SaccadeRangeError(
+    "ERR_SACCADE_SHAPE",
+    `${caller}: ${name} has ${entries.length} entries; expected ${expected}`,
+  );
+}
+
+/** Proves a finite number. */
+export function proveNumber(value: unknown, caller: string, name: string): number {
+  if (typeof value !== "number") {
+    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: ${name} is ${describe(value)}; expected a number`);
+  }
+  if (!Number.isFinite(value)) {
+    throw new SaccadeRangeError("ERR_SACCADE_RANGE", `${caller}: ${name} is ${value}; expected a finite number`);
+  }
+  return value;
 }
 
 /** Proves an integer in `[low, high]`; -0 becomes 0. */

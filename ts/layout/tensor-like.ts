@@ -144,13 +144,13 @@ export function dtypeOf(captured: CapturedTensor, caller: string): DType {
 /**
  * Proves a captured tensor: every element that its shape and strides reach exists. Runs no code of the caller.
  *
- * @param instance - whose memory a Tensor must live in
+ * @param instance - whose memory a Tensor must live in; undefined: it is read at once, wherever it lives
  */
-export function proveTensor(captured: CapturedTensor, instance: WasmInstance, caller: string): TensorView {
+export function proveTensor(captured: CapturedTensor, instance: WasmInstance | undefined, caller: string): TensorView {
   const { name, resident, shape } = captured;
   if (resident !== undefined) {
     resident.assertHeld(caller, name);
-    if (resident.instance !== instance) {
+    if (instance !== undefined && resident.instance !== instance) {
       throw new SaccadeError(
         "ERR_SACCADE_FOREIGN",
         `${caller}: ${name} is a Tensor of another engine; make it with { engine }, or pass its toPlain()`,
@@ -180,7 +180,8 @@ export function proveTensor(captured: CapturedTensor, instance: WasmInstance, ca
   }
   const itemByteLength = ELEMENT_BYTE_LENGTH[dtype];
   const first = byteOffset + offset * itemByteLength;
-  const inside = addressInside(instance, buffer, first, span * itemByteLength, caller, name);
+  const inside =
+    instance === undefined ? -1 : addressInside(instance, buffer, first, span * itemByteLength, caller, name);
   return {
     dtype,
     shape,

@@ -16,20 +16,53 @@ export interface KernelExports {
   plan(kind: number, args: number): number;
   /** Runs the tiles `[from, to)` of a phase in a pass, returns a status. */
   run(kind: number, phase: number, args: number, pass: number, from: number, to: number): number;
+  /** How many finished states per row a part of keys `[start, end)` of `total` ships. */
+  shard_nodes(start: number, end: number, total: number): number;
+  /** The first block of its state `index`. */
+  shard_node(start: number, end: number, total: number, index: number): number;
+  /** How many keys of a block that others share it has on its left (side 0) or right (side 1). */
+  shard_edge(start: number, end: number, total: number, side: number): number;
+  /** Bytes of scratch memory that merging `count` items takes; 0xffffffff where they cannot be addressed. */
+  merge_scratch(count: number, valueHeadDim: number): number;
 }
 
 /** Names of {@link KernelExports}, for the check at load time. */
-export const EXPORT_NAMES = ["heap_base", "abi_fingerprint", "abi_field", "plan", "run"] as const;
+export const EXPORT_NAMES = [
+  "heap_base",
+  "abi_fingerprint",
+  "abi_field",
+  "plan",
+  "run",
+  "shard_nodes",
+  "shard_node",
+  "shard_edge",
+  "merge_scratch",
+] as const;
 
 /** What the wasm can be asked to do. */
 export const KIND_ATTENTION = 1;
+export const KIND_MERGE = 3;
 
 /** Bits of the `flags` field. */
 export const FLAG_SCALE = 1;
 export const FLAG_CAUSAL = 2;
+export const FLAG_WINDOW = 4;
+export const FLAG_SOFTCAP = 8;
 
-/** dtype codes inside a view. */
-export const VIEW_FLOAT32 = 0;
+/** An open side of a window. */
+export const WINDOW_OPEN = 0xffffffff;
+
+/** dtype codes inside a view; int32 is no operand. */
+export const VIEW_DTYPES = { float32: 0, float16: 1, bfloat16: 2, uint8: 3, bool: 3, int32: 0xff } as const;
+
+/** Values of the `weights_kind` field. */
+export const WEIGHTS_FULL = 0;
+export const WEIGHTS_HEAD_MEAN = 1;
+export const WEIGHTS_ROWS = 2;
+export const WEIGHTS_TOP_K = 3;
+
+/** Values of the `tap_stage` field. */
+export const TAP_STAGES = ["raw", "scaled", "capped", "biased"] as const;
 
 /** Words of a view, as u32 indices from its first byte. Strides count elements. */
 export const VIEW_POINTER = 0;
@@ -88,6 +121,7 @@ export const ATTENTION_FIELDS = [
   ["plan_passes", "u32"],
   ["plan_pack_tiles", "u32"],
   ["plan_attend_tiles", "u32"],
+  ["partial", "u32"],
 ] as const satisfies readonly (readonly [string, keyof typeof KINDS])[];
 
 /** A field's name. */

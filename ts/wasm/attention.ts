@@ -3,104 +3,48 @@
  * and takes the results out. Every allocation happens before the last views are taken.
  */
 
+import { ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
+import { KIND_ATTENTION, VIEW_POINTER } from "./abi.ts";
 import {
-  ATTENTION_BYTE_LENGTH,
-  ATTENTION_OFFSETS,
-  FLAG_CAUSAL,
-  FLAG_SCALE,
-  KIND_ATTENTION,
-  VIEW_DTYPE,
-  VIEW_FLOAT32,
-  VIEW_POINTER,
-  VIEW_STRIDE_BATCH,
-  VIEW_STRIDE_HEAD,
-  VIEW_STRIDE_SEQ,
-} from "./abi.ts";
+  KEY,
+  KV_LEN,
+  KV_LENGTHS,
+  LSE,
+  OUT,
+  PLAN_ATTEND_TILES,
+  PLAN_PACK_TILES,
+  PLAN_PASSES,
+  PLAN_SCRATCH_BYTE_LENGTH,
+  type PlacedModifiers,
+  Q_LEN,
+  Q_OFFSET,
+  QUERY,
+  SCRATCH,
+  SCRATCH_BYTE_LENGTH,
+  VALUE,
+  writeLse,
+  writeModifiers,
+  writeSizes,
+  writeTap,
+  writeView,
+  writeWeights,
+} from "./attention-block.ts";
+import type { AttentionCall, Destination, Modifiers, Sequences, WeightsCall } from "./call.ts";
 import { PHASE_ATTEND, PHASE_PACK, plan, runTiles } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
-import { type LinearMemory, outOfMemory } from "./memory.ts";
-import { contiguousStrides, copyElements, type RawArray, type TensorView } from "./view.ts";
-
-/** Which axis of a tensor is which; -1 where the rank leaves it out. */
-export interface AxisOrder {
-  readonly batch: number;
-  readonly seq: number;
-  readonly head: number;
-}
-
-/** Where a result goes: the caller's view, or a new array where it is undefined. */
-export interface Destination {
-  readonly shape: readonly number[];
-  readonly elements: number;
-  readonly target: TensorView | undefined;
-}
-
-/** Attention with every default filled in and every length proved. */
-export interface AttentionCall {
-  readonly caller: string;
-  readonly batch: number;
-  readonly numHeads: number;
-  readonly numKvHeads: number;
-  readonly qLen: number;
-  readonly kvLen: number;
-  readonly headDim: number;
-  readonly valueHeadDim: number;
-  readonly axes: AxisOrder;
-  readonly query: TensorView;
-  readonly key: TensorView;
-  readonly value: TensorView;
-  readonly out: Destination;
-  readonly lse: Destination | undefined;
-  readonly weights: Destination | undefined;
-  /** Undefined: `1 / sqrt(headDim)`, computed in the wasm. */
-  readonly scale: number | undefined;
-  readonly causal: boolean;
-  /** Position of query row 0, of all batch rows or of each; undefined: 0. */
-  readonly qOffset: readonly number[] | number | undefined;
-  /** Valid keys per batch row; undefined: all. */
-  readonly kvLengths: readonly number[] | undefined;
-  /** Whether a row that sees no key is looked for afterwards. */
-  readonly findEmptyRow: boolean;
-}
+import type { LinearMemory, MemoryViews } from "./memory.ts";
+import { fillInput, newData, type Placed, placeContiguous, placeInput, placeOutput, takeOut } from "./place.ts";
+import { fillProgram, type PlacedProgram, placeProgram } from "./program.ts";
 
 /** New arrays for the results that have no target, and the first row that saw no key (-1: none, or not looked for). */
 export interface AttentionOutcome {
-  readonly out: Float32Array<ArrayBuffer> | undefined;
-  readonly lse: Float32Array<ArrayBuffer> | undefined;
-  readonly weights: Float32Array<ArrayBuffer> | undefined;
-  readonly emptyRow: number;
-}
-
-const word = (name: keyof typeof ATTENTION_OFFSETS): number => ATTENTION_OFFSETS[name] >>> 2;
-
-const SCALE = ATTENTION_OFFSETS.scale >>> 3;
-const FLAGS = word("flags");
-const BATCH = word("batch");
-const NUM_HEADS = word("num_heads");
-const NUM_KV_HEADS = word("num_kv_heads");
-const Q_LEN = word("q_len");
-const KV_LEN = word("kv_len");
-const HEAD_DIM = word("head_dim");
-const VALUE_HEAD_DIM = word("value_head_dim");
-const QUERY = word("query");
-const KEY = word("key");
-const VALUE = word("value");
-const OUT = word("out");
-const LSE = word("lse");
-const WEIGHTS = word("weights");
-const Q_OFFSET = word("q_offset");
-const KV_LENGTHS = word("kv_lengths");
-const SCRATCH = word("scratch");
-const SCRATCH_BYTE_LENGTH = word("scratch_byte_length");
-const PLAN_SCRATCH_BYTE_LENGTH = word("plan_scratch_byte_length");
-const PLAN_PASSES = word("plan_passes");
-const PLAN_PACK_TILES = word("plan_pack_tiles");
-const PLAN_ATTEND_TILES = word("plan_attend_tiles");
-
-/** An input or output as the wasm will see it. */
-interface Placed {
-  readonly address: number;
-  readonly strides: readonly number[];
+  readonly out: TensorData | undefined;
+  readonly lse: TensorData | undefined;
+  readonly weights: TensorData | undefined;
+  /** Beside top-k weights. */
+  readonly indices: TensorData | undefined;
+  readonly scores: TensorData | undefined;
+  emptyRow: number;
 }
 
 /** Runs the call. Whatever happens, the scratch arena is as it was. */
@@ -115,72 +59,120 @@ export function runAttention(instance: WasmInstance, call: AttentionCall): Atten
 }
 
 function runPlaced(instance: WasmInstance, memory: LinearMemory, call: AttentionCall): AttentionOutcome {
-  const { caller, out, lse, weights, batch } = call;
+  const { caller, out, lse, weights, tap, batch, sequences } = call;
   // New result arrays come first: if the JavaScript heap refuses one, nothing has been written anywhere.
   const outData = newData(out, memory, caller);
   const lseData = lse === undefined ? undefined : newData(lse, memory, caller);
-  const weightsData = weights === undefined ? undefined : newData(weights, memory, caller);
+  const weightsData = weights === undefined ? undefined : newData(weights.values, memory, caller);
+  const indicesData = weights?.kind === "top-k" ? newData(weights.indices, memory, caller) : undefined;
+  const scoresData = tap === undefined ? undefined : newData(tap.scores, memory, caller);
+  const outcome: AttentionOutcome = {
+    out: outData,
+    lse: lseData,
+    weights: weightsData,
+    indices: indicesData,
+    scores: scoresData,
+    emptyRow: -1,
+  };
   const rows = batch * call.numHeads * call.qLen;
-  if (rows === 0) return { out: outData, lse: lseData, weights: weightsData, emptyRow: -1 };
+  if (rows === 0) {
+    // Without heads their mean is still a matrix: of zeros, as a new array has them.
+    if (weights !== undefined && weightsData === undefined) clear(weights.values, memory, caller);
+    return outcome;
+  }
 
-  const query = placeInput(call.query, memory, caller);
-  const key = placeInput(call.key, memory, caller);
-  const value = placeInput(call.value, memory, caller);
+  const placed = placeCall(memory, call);
   const outPlace = placeOutput(out, memory, caller);
   const lsePlace = lse === undefined ? undefined : placeContiguous(lse, memory, caller);
-  const weightsPlace = weights === undefined ? undefined : placeContiguous(weights, memory, caller);
   const needsLse = lsePlace !== undefined || call.findEmptyRow;
   const lseAddress = lsePlace?.address ?? (needsLse ? memory.scratch.allocate(rows * 4, caller) : 0);
-  const qOffsetAddress = call.qOffset === undefined ? 0 : memory.scratch.allocate(batch * 4, caller);
-  const kvLengthsAddress = call.kvLengths === undefined ? 0 : memory.scratch.allocate(batch * 4, caller);
+  const weightsPlaces = weights === undefined ? undefined : placeWeights(weights, call.qLen, memory, caller);
+  const tapPlace = tap === undefined ? undefined : placeContiguous(tap.scores, memory, caller);
 
   let views = memory.views();
-  fillInput(call.query, query, views);
-  fillInput(call.key, key, views);
-  fillInput(call.value, value, views);
-  if (typeof call.qOffset === "number")
-    views.i32.fill(call.qOffset, qOffsetAddress >>> 2, (qOffsetAddress >>> 2) + batch);
-  else if (call.qOffset !== undefined) views.i32.set(call.qOffset, qOffsetAddress >>> 2);
-  if (call.kvLengths !== undefined) views.u32.set(call.kvLengths, kvLengthsAddress >>> 2);
-
+  writeCall(instance, memory, call, placed, views);
   const block = instance.argumentBlock;
   const base = block >>> 2;
-  const u32 = views.u32;
-  // Fields that are not written below mean: absent.
-  u32.fill(0, base, base + (ATTENTION_BYTE_LENGTH >>> 2));
-  views.f64[(block >>> 3) + SCALE] = call.scale ?? 0;
-  u32[base + FLAGS] = (call.scale === undefined ? 0 : FLAG_SCALE) | (call.causal ? FLAG_CAUSAL : 0);
-  u32[base + BATCH] = batch;
-  u32[base + NUM_HEADS] = call.numHeads;
-  u32[base + NUM_KV_HEADS] = call.numKvHeads;
-  u32[base + Q_LEN] = call.qLen;
-  u32[base + KV_LEN] = call.kvLen;
-  u32[base + HEAD_DIM] = call.headDim;
-  u32[base + VALUE_HEAD_DIM] = call.valueHeadDim;
-  writeView(u32, base + QUERY, query, call.axes);
-  writeView(u32, base + KEY, key, call.axes);
-  writeView(u32, base + VALUE, value, call.axes);
+  const { u32 } = views;
   writeView(u32, base + OUT, outPlace, call.axes);
-  if (lseAddress !== 0) {
-    u32[base + LSE + VIEW_POINTER] = lseAddress;
-    u32[base + LSE + VIEW_STRIDE_BATCH] = call.numHeads * call.qLen;
-    u32[base + LSE + VIEW_STRIDE_SEQ] = 1;
-    u32[base + LSE + VIEW_STRIDE_HEAD] = call.qLen;
+  if (lseAddress !== 0) writeLse(u32, base, lseAddress, call);
+  if (weights !== undefined && weightsPlaces !== undefined) {
+    fillSlots(weights, weightsPlaces, call.qLen, views);
+    writeWeights(u32, base, weights, weightsPlaces.values, weightsPlaces.extra?.address ?? 0);
   }
-  u32[base + WEIGHTS] = weightsPlace?.address ?? 0;
-  u32[base + Q_OFFSET] = qOffsetAddress;
-  u32[base + KV_LENGTHS] = kvLengthsAddress;
-  u32[base + SCRATCH] = memory.emptyAddress;
-  u32[base + SCRATCH_BYTE_LENGTH] = 0;
+  if (tap !== undefined && tapPlace !== undefined) writeTap(u32, base, tap.stage, tapPlace);
 
-  runBlock(instance, memory, block, caller);
+  if (sequences === undefined) runBlock(instance, memory, block, caller);
+  else runSequences(instance, memory, block, call, sequences, { ...placed, out: outPlace });
 
   views = memory.views();
   takeOut(out, outPlace, outData, views);
   if (lse !== undefined && lsePlace !== undefined) takeOut(lse, lsePlace, lseData, views);
-  if (weights !== undefined && weightsPlace !== undefined) takeOut(weights, weightsPlace, weightsData, views);
-  const emptyRow = call.findEmptyRow ? findEmptyRow(views.f32, lseAddress >>> 2, rows) : -1;
-  return { out: outData, lse: lseData, weights: weightsData, emptyRow };
+  if (weights !== undefined && weightsPlaces !== undefined) {
+    takeOut(weights.values, weightsPlaces.values, weightsData, views);
+    if (weights.kind === "top-k") takeOut(weights.indices, weightsPlaces.extra!, indicesData, views);
+  }
+  if (tap !== undefined && tapPlace !== undefined) takeOut(tap.scores, tapPlace, scoresData, views);
+  if (call.findEmptyRow) outcome.emptyRow = findEmptyRow(views.f32, lseAddress >>> 2, call);
+  return outcome;
+}
+
+/** A call's inputs in linear memory. */
+export interface PlacedCall {
+  readonly query: Placed;
+  readonly key: Placed;
+  readonly value: Placed;
+  readonly qOffset: number;
+  readonly kvLengths: number;
+  readonly modifiers: PlacedWithProgram | undefined;
+}
+
+/** How many positions of query row 0 a call has: one per batch row or sequence. */
+const offsetsOf = ({ batch, sequences }: AttentionCall): number =>
+  sequences === undefined ? batch : sequences.query.length - 1;
+
+/** Finds places for all inputs of a call. */
+export function placeCall(memory: LinearMemory, call: AttentionCall): PlacedCall {
+  const { caller, batch, qOffset, kvLengths, modifiers } = call;
+  return {
+    query: placeInput(call.query, memory, caller),
+    key: placeInput(call.key, memory, caller),
+    value: placeInput(call.value, memory, caller),
+    qOffset: qOffset === undefined ? 0 : memory.scratch.allocate(offsetsOf(call) * 4, caller),
+    kvLengths: kvLengths === undefined ? 0 : memory.scratch.allocate(batch * 4, caller),
+    modifiers: modifiers === undefined ? undefined : placeModifiers(modifiers, memory, caller),
+  };
+}
+
+/** Copies the inputs to their places and writes all of the argument block but the outputs. */
+export function writeCall(
+  instance: WasmInstance,
+  memory: LinearMemory,
+  call: AttentionCall,
+  placed: PlacedCall,
+  views: MemoryViews,
+): void {
+  const { qOffset, kvLengths, modifiers } = call;
+  fillInput(call.query, placed.query, views);
+  fillInput(call.key, placed.key, views);
+  fillInput(call.value, placed.value, views);
+  const offsets = placed.qOffset >>> 2;
+  if (typeof qOffset === "number") views.i32.fill(qOffset, offsets, offsets + offsetsOf(call));
+  else if (qOffset !== undefined) views.i32.set(qOffset, offsets);
+  if (kvLengths !== undefined) views.u32.set(kvLengths, placed.kvLengths >>> 2);
+  const block = instance.argumentBlock;
+  const base = block >>> 2;
+  const { u32 } = views;
+  writeSizes(views, block, call, memory.emptyAddress);
+  writeView(u32, base + QUERY, placed.query, call.axes);
+  writeView(u32, base + KEY, placed.key, call.axes);
+  writeView(u32, base + VALUE, placed.value, call.axes);
+  u32[base + Q_OFFSET] = placed.qOffset;
+  u32[base + KV_LENGTHS] = placed.kvLengths;
+  if (modifiers !== undefined && placed.modifiers !== undefined) {
+    fillModifiers(modifiers, placed.modifiers, views);
+    writeModifiers(views, block, modifiers, placed.modifiers);
+  }
 }
 
 /** Plans the attention block at `block`, gives it its scratch memory, and runs all passes. */
@@ -202,80 +194,125 @@ export function runBlock(instance: WasmInstance, memory: LinearMemory, block: nu
   }
 }
 
-function newData(
-  destination: Destination,
+/**
+ * The one loop over packed sequences: each is a call of its own whose views begin further on. The block holds the
+ * whole call; only lengths and pointers change.
+ */
+function runSequences(
+  instance: WasmInstance,
   memory: LinearMemory,
-  caller: string,
-): Float32Array<ArrayBuffer> | undefined {
-  if (destination.target !== undefined) return undefined;
-  try {
-    return new Float32Array(destination.elements);
-  } catch (cause) {
-    throw outOfMemory(caller, destination.elements * 4, memory.liveBytes, memory.limitBytes, cause);
-  }
-}
-
-/** A view that lies outside is copied as it lies, or element by element where most of its span is not its own. */
-function isPacked(view: TensorView): boolean {
-  return view.span >= 2 * view.elements;
-}
-
-function placeInput(view: TensorView, memory: LinearMemory, caller: string): Placed {
-  if (view.address >= 0) return view;
-  if (!isPacked(view)) return { address: memory.scratch.allocate(view.span * 4, caller), strides: view.strides };
-  const strides = contiguousStrides(view.shape, view.elements);
-  return { address: memory.scratch.allocate(view.elements * 4, caller), strides };
-}
-
-function fillInput(view: TensorView, place: Placed, views: { readonly i32: RawArray }): void {
-  if (view.outside === undefined) return;
-  const at = place.address >>> 2;
-  if (!isPacked(view)) views.i32.set(view.outside, at);
-  else copyElements(view.shape, view.outside, 0, view.strides, views.i32, at, place.strides);
-}
-
-function placeOutput(destination: Destination, memory: LinearMemory, caller: string): Placed {
-  const { target } = destination;
-  return target !== undefined && target.address >= 0 ? target : newPlace(destination, memory, caller);
-}
-
-function placeContiguous(destination: Destination, memory: LinearMemory, caller: string): Placed {
-  const { target } = destination;
-  return target !== undefined && target.address >= 0 && target.contiguous
-    ? target
-    : newPlace(destination, memory, caller);
-}
-
-function newPlace({ shape, elements }: Destination, memory: LinearMemory, caller: string): Placed {
-  return { address: memory.scratch.allocate(elements * 4, caller), strides: contiguousStrides(shape, elements) };
-}
-
-function writeView(u32: Uint32Array, at: number, { address, strides }: Placed, axes: AxisOrder): void {
-  u32[at + VIEW_POINTER] = address;
-  u32[at + VIEW_DTYPE] = VIEW_FLOAT32;
-  u32[at + VIEW_STRIDE_BATCH] = axes.batch < 0 ? 0 : strides[axes.batch]!;
-  u32[at + VIEW_STRIDE_SEQ] = strides[axes.seq]!;
-  u32[at + VIEW_STRIDE_HEAD] = axes.head < 0 ? 0 : strides[axes.head]!;
-}
-
-function takeOut(
-  { target, shape, elements }: Destination,
-  place: Placed,
-  data: Float32Array<ArrayBuffer> | undefined,
-  views: { readonly f32: Float32Array<ArrayBuffer>; readonly i32: RawArray },
+  block: number,
+  call: AttentionCall,
+  sequences: Sequences,
+  places: { readonly query: Placed; readonly key: Placed; readonly value: Placed; readonly out: Placed },
 ): void {
-  const at = place.address >>> 2;
-  if (data !== undefined) {
-    data.set(views.f32.subarray(at, at + elements));
-  } else if (target !== undefined && target !== place) {
-    const to = target.outside ?? views.i32;
-    const toAt = target.outside === undefined ? target.address >>> 2 : 0;
-    copyElements(shape, views.i32, at, place.strides, to, toAt, target.strides);
+  const base = block >>> 2;
+  const { seq } = call.axes;
+  const { u32: whole } = memory.views();
+  const lseAddress = whole[base + LSE + VIEW_POINTER]!;
+  const qOffsetAddress = whole[base + Q_OFFSET]!;
+  for (let s = 0; s + 1 < sequences.query.length; s++) {
+    const qStart = sequences.query[s]!;
+    const kvStart = sequences.key[s]!;
+    const qLen = sequences.query[s + 1]! - qStart;
+    const kvLen = sequences.key[s + 1]! - kvStart;
+    if (qLen === 0) continue;
+    const { u32 } = memory.views();
+    const shift = (at: number, { address, strides, dtype }: Placed, start: number, length: number): void => {
+      const bytes = start * strides[seq]! * ELEMENT_BYTE_LENGTH[dtype];
+      u32[base + at + VIEW_POINTER] = length === 0 ? memory.emptyAddress : address + bytes;
+    };
+    u32[base + Q_LEN] = qLen;
+    u32[base + KV_LEN] = kvLen;
+    shift(QUERY, places.query, qStart, qLen);
+    shift(KEY, places.key, kvStart, kvLen);
+    shift(VALUE, places.value, kvStart, kvLen);
+    shift(OUT, places.out, qStart, qLen);
+    if (lseAddress !== 0) u32[base + LSE + VIEW_POINTER] = lseAddress + qStart * 4;
+    if (qOffsetAddress !== 0) u32[base + Q_OFFSET] = qOffsetAddress + s * 4;
+    // Of no use to this plan, and of the size of another one.
+    u32[base + SCRATCH] = memory.emptyAddress;
+    u32[base + SCRATCH_BYTE_LENGTH] = 0;
+    const mark = memory.scratch.mark();
+    try {
+      runBlock(instance, memory, block, call.caller);
+    } finally {
+      memory.scratch.release(mark);
+    }
   }
 }
 
-/** Index of the first row whose lse is -Infinity: it saw no key. */
-function findEmptyRow(f32: Float32Array, at: number, rows: number): number {
-  for (let row = 0; row < rows; row++) if (f32[at + row] === Number.NEGATIVE_INFINITY) return row;
+export interface PlacedWithProgram extends PlacedModifiers {
+  readonly placedProgram: PlacedProgram | undefined;
+}
+
+function placeModifiers(modifiers: Modifiers, memory: LinearMemory, caller: string): PlacedWithProgram {
+  const { qLengths, alibiSlopes, sinks, mask, bias, program } = modifiers;
+  const list = (entries: ArrayLike<number> | undefined): number =>
+    entries === undefined ? 0 : memory.scratch.allocate(entries.length * 4, caller);
+  const placedProgram = program === undefined ? undefined : placeProgram(program, memory, caller);
+  return {
+    qLengths: list(qLengths),
+    alibiSlopes: list(alibiSlopes),
+    sinks: list(sinks),
+    mask: mask === undefined ? undefined : placeInput(mask, memory, caller),
+    bias: bias === undefined ? undefined : placeInput(bias, memory, caller),
+    program: placedProgram?.address ?? 0,
+    placedProgram,
+  };
+}
+
+function fillModifiers(modifiers: Modifiers, places: PlacedWithProgram, views: MemoryViews): void {
+  const { qLengths, alibiSlopes, sinks, mask, bias, program } = modifiers;
+  if (qLengths !== undefined) views.u32.set(qLengths, places.qLengths >>> 2);
+  if (alibiSlopes !== undefined) views.f32.set(alibiSlopes, places.alibiSlopes >>> 2);
+  if (sinks !== undefined) views.f32.set(sinks, places.sinks >>> 2);
+  if (mask !== undefined && places.mask !== undefined) fillInput(mask, places.mask, views);
+  if (bias !== undefined && places.bias !== undefined) fillInput(bias, places.bias, views);
+  if (program !== undefined && places.placedProgram !== undefined) fillProgram(program, places.placedProgram, views);
+}
+
+interface PlacedWeights {
+  readonly values: Placed;
+  /** Indices beside top-k values, a slot per query row beside chosen rows. */
+  readonly extra: Placed | undefined;
+}
+
+function placeWeights(weights: WeightsCall, qLen: number, memory: LinearMemory, caller: string): PlacedWeights {
+  const values = placeContiguous(weights.values, memory, caller);
+  if (weights.kind === "top-k") return { values, extra: placeContiguous(weights.indices, memory, caller) };
+  if (weights.kind !== "rows") return { values, extra: undefined };
+  const address = memory.scratch.allocate(qLen * 4, caller);
+  return { values, extra: { address, strides: [1], dtype: "int32" } };
+}
+
+function fillSlots(weights: WeightsCall, { extra }: PlacedWeights, qLen: number, { i32 }: MemoryViews): void {
+  if (weights.kind !== "rows" || extra === undefined) return;
+  const at = extra.address >>> 2;
+  i32.fill(-1, at, at + qLen);
+  weights.rows.forEach((row, slot) => {
+    i32[at + row] = slot;
+  });
+}
+
+/** Writes zeros to a target. */
+function clear(destination: Destination, memory: LinearMemory, caller: string): void {
+  const place = placeContiguous(destination, memory, caller);
+  const views = memory.views();
+  const at = place.address >>> 2;
+  views.f32.fill(0, at, at + destination.elements);
+  takeOut(destination, place, undefined, views);
+}
+
+/** Index in `[batch, numHeads, qLen]` of the first row whose lse is -Infinity: it had neither key nor sink. */
+function findEmptyRow(f32: Float32Array, at: number, call: AttentionCall): number {
+  const { numHeads, qLen, modifiers } = call;
+  const rows = call.batch * numHeads * qLen;
+  const qLengths = modifiers?.qLengths;
+  for (let row = 0; row < rows; row++) {
+    if (f32[at + row] !== Number.NEGATIVE_INFINITY) continue;
+    // Rows behind the valid ones are padding.
+    if (qLengths === undefined || row % qLen < qLengths[Math.floor(row / qLen / numHeads)]!) return row;
+  }
   return -1;
 }

@@ -60,6 +60,11 @@ export class WasmInstance {
     return this.#memory === undefined;
   }
 
+  /** The numeric profile: what its bits follow. */
+  get profile(): "saccade-attn-f32-v1" | "relaxed" {
+    return this.build === "strict" ? "saccade-attn-f32-v1" : "relaxed";
+  }
+
   /** Gives the memory back (to the garbage collector). May be called again. */
   dispose(): void {
     this.#memory = undefined;

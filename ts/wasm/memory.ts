@@ -15,6 +15,9 @@ export const PAGE_BYTE_LENGTH = 65536;
 /** The last page below 4 GiB stays unused, so that the end of any range still fits in 32 bits. */
 export const MAXIMUM_PAGES = 65535;
 
+/** The most pages by which the memory grows unasked: 4 MiB. */
+const GENEROUS_PAGES = 64;
+
 /** Typed arrays over one buffer of the memory. Indices are `pointer >>> 2` (or `>>> 3`), pointers may pass 2 GiB. */
 export interface MemoryViews {
   readonly buffer: ArrayBuffer;
@@ -151,8 +154,9 @@ export class LinearMemory {
     const needed = Math.ceil(this.#heap.shortfall(size) / PAGE_BYTE_LENGTH);
     const room = this.#maximumPages - pages;
     if (needed > room) return {};
-    // A quarter more than there is, so that many small tensors do not grow the memory (and detach views) one by one.
-    const generous = Math.min(room, Math.max(needed, pages >>> 2));
+    // A quarter more than there is, so that many small tensors do not grow the memory (and detach views) one by one; but
+    // no more than that saves: a large memory would hold megabytes that nobody asked for.
+    const generous = Math.min(room, Math.max(needed, Math.min(pages >>> 2, GENEROUS_PAGES)));
     let refusal: { readonly cause?: unknown } | undefined = this.#tryGrow(generous);
     if (refusal !== undefined && generous > needed) refusal = this.#tryGrow(needed);
     if (refusal === undefined) this.#heap.extend(this.#memory.buffer.byteLength);

@@ -5,7 +5,8 @@
  */
 
 import { SaccadeError } from "../errors.ts";
-import { type AttentionCall, type Destination, runAttention } from "./attention.ts";
+import { runAttention } from "./attention.ts";
+import type { AttentionCall, Destination } from "./call.ts";
 import type { WasmInstance } from "./instance.ts";
 import { contiguousStrides, type TensorView } from "./view.ts";
 
@@ -59,7 +60,7 @@ function painted(seed: number, heads: number, rows: number): TensorView {
 }
 
 function fresh(shape: readonly number[]): Destination {
-  return { shape, elements: shape.reduce((product, size) => product * size, 1), target: undefined };
+  return { shape, elements: shape.reduce((product, size) => product * size, 1), dtype: "float32", target: undefined };
 }
 
 function knownCall(caller: string): AttentionCall {
@@ -70,6 +71,7 @@ function knownCall(caller: string): AttentionCall {
     numKvHeads: 1,
     qLen: Q_LEN,
     kvLen: KV_LEN,
+    shard: undefined,
     headDim: HEAD_DIM,
     valueHeadDim: HEAD_DIM,
     axes: { batch: 0, seq: 2, head: 1 },
@@ -79,18 +81,22 @@ function knownCall(caller: string): AttentionCall {
     out: fresh([1, NUM_HEADS, Q_LEN, HEAD_DIM]),
     lse: fresh([1, NUM_HEADS, Q_LEN]),
     weights: undefined,
+    tap: undefined,
     scale: undefined,
     causal: true,
     qOffset: undefined,
     kvLengths: undefined,
+    modifiers: undefined,
+    sequences: undefined,
     findEmptyRow: false,
   };
 }
 
 /** A hash of all bits, a word at a time: this runs before anything is compiled well. */
-function bitsOf(values: Float32Array<ArrayBuffer>): number {
+function bitsOf(values: Float32Array): number {
   let hash = 0x811c9dc5;
-  for (const word of new Uint32Array(values.buffer)) hash = Math.imul(hash ^ word, 0x01000193);
+  for (const word of new Uint32Array(values.buffer, values.byteOffset, values.length))
+    hash = Math.imul(hash ^ word, 0x01000193);
   return hash >>> 0;
 }
 
@@ -108,8 +114,8 @@ export function selfTest(instance: WasmInstance, caller: string): void {
   const { out, lse } = runAttention(instance, knownCall(caller));
   const strict = instance.build === "strict";
   const matches =
-    out !== undefined &&
-    lse !== undefined &&
+    out instanceof Float32Array &&
+    lse instanceof Float32Array &&
     (strict
       ? bitsOf(out) === OUT_BITS && bitsOf(lse) === LSE_BITS
       : isClose(out, OUT_FIRST) && isClose(lse, LSE_FIRST));

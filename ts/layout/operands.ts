@@ -1,0 +1,73 @@
+/**
+ * The tensors that a call reads, proved: query, key, value, and what broadcasts to the scores.
+ */
+
+import { type FloatDType, isFloat } from "../dtype.ts";
+import { SaccadeTypeError } from "../errors.ts";
+import type { WasmInstance } from "../wasm/instance.ts";
+import type { TensorView } from "../wasm/view.ts";
+import { type AttentionSizes, shapeError } from "./attention-sizes.ts";
+import { type CapturedTensor, proveTensor } from "./tensor-like.ts";
+
+/** A view of floats. */
+export type FloatView = TensorView & { readonly dtype: FloatDType };
+
+/** Proves a query, key, value or bias: floats. */
+export function proveFloatTensor(captured: CapturedTensor, instance: WasmInstance, caller: string): FloatView {
+  const view = proveTensor(captured, instance, caller);
+  if (isFloat(view.dtype)) return view as FloatView;
+  throw new SaccadeTypeError(
+    "ERR_SACCADE_DTYPE",
+    `${caller}: ${captured.name} is ${view.dtype}; expected float32, float16 or bfloat16: convert it first`,
+  );
+}
+
+/** Proves a mask: truth values that broadcast to the scores. */
+export function proveMask(
+  captured: CapturedTensor,
+  sizes: AttentionSizes,
+  instance: WasmInstance,
+  caller: string,
+): TensorView {
+  const view = proveTensor(captured, instance, caller);
+  const { dtype } = view;
+  if (dtype !== "bool" && dtype !== "uint8") {
+    throw new SaccadeTypeError(
+      "ERR_SACCADE_DTYPE",
+      `${caller}: ${captured.name} is ${dtype}; expected bool or uint8 (a Uint8Array, not 0 = may attend)` +
+        `${isFloat(dtype) ? "; numbers to add to the scores are options.bias" : ""}`,
+    );
+  }
+  proveBroadcast(captured, sizes, caller);
+  return view;
+}
+
+/** Proves a bias: floats that broadcast to the scores. */
+export function proveBias(
+  captured: CapturedTensor,
+  sizes: AttentionSizes,
+  instance: WasmInstance,
+  caller: string,
+): FloatView {
+  const view = proveFloatTensor(captured, instance, caller);
+  proveBroadcast(captured, sizes, caller);
+  return view;
+}
+
+/** Numpy's rule: from the last axis, each is the call's size or 1; axes may be missing in front. */
+function proveBroadcast({ name, shape }: CapturedTensor, sizes: AttentionSizes, caller: string): void {
+  const { batch, numHeads, qLen, kvLen } = sizes;
+  const full = [batch, numHeads, qLen, kvLen];
+  const rank = shape.length;
+  if (rank < 1 || rank > 4) {
+    throw shapeError(caller, `${name}.shape has ${rank} axes; expected 1 to 4, to broadcast to [${full.join(", ")}]`);
+  }
+  const wrong = shape.findIndex((size, axis) => size !== 1 && size !== full[4 - rank + axis]);
+  if (wrong < 0) return;
+  const meaning = ["batch", "numHeads", "qLen", "kvLen"][4 - rank + wrong]!;
+  throw shapeError(
+    caller,
+    `${name}.shape[${wrong}] (${meaning}) is ${shape[wrong]}; expected ${full[4 - rank + wrong]} or 1, to broadcast to ` +
+      `[batch, numHeads, qLen, kvLen], which is [${full.join(", ")}]`,
+  );
+}

@@ -1,0 +1,87 @@
+/**
+ * Where query row 0 stands among the keys. Systems disagree on the default where qLen != kvLen, so there is none.
+ */
+
+import { SaccadeTypeError } from "../errors.ts";
+import { asksForOffset } from "../mask/rule.ts";
+import type { Sequences } from "../wasm/call.ts";
+import type { CapturedAttention } from "./attention-capture.ts";
+import type { AttentionSizes } from "./attention-sizes.ts";
+
+/** The first option of a call by which positions matter, as messages call it. */
+function positionalOption({ causal, window, alibiSlopes, rule }: CapturedAttention): string | undefined {
+  if (causal) return "causal";
+  if (window !== undefined && (window.left !== undefined || window.right !== undefined)) return "window";
+  if (alibiSlopes !== undefined) return "alibiSlopes";
+  return rule !== undefined && asksForOffset(rule) ? "mask (a BitMask without a qOffset of its own)" : undefined;
+}
+
+function missing(option: string, qLen: number, kvLen: number, where: string, caller: string): SaccadeTypeError {
+  return new SaccadeTypeError(
+    "ERR_SACCADE_OPTION",
+    `${caller}: ${option} with qLen ${qLen} and kvLen ${kvLen}${where} needs options.qOffset, the position of query row ` +
+      '0 among the keys, since systems disagree on it: "bottom-right" (the last query row sees the last key, as when ' +
+      'decoding with a cache), "top-left" (query row 0 sees key 0 only), or a number',
+  );
+}
+
+/**
+ * The position of query row 0, of all batch rows or sequences or of each; undefined where it is 0 or of no meaning.
+ *
+ * @throws TypeError `ERR_SACCADE_OPTION` where it is needed and not given
+ */
+export function resolveQOffset(
+  captured: CapturedAttention,
+  { qLen, kvLen }: AttentionSizes,
+  sequences: Sequences | undefined,
+): readonly number[] | number | undefined {
+  const { qOffset, kvLengths, qLengths, caller } = captured;
+  const option = positionalOption(captured);
+  if (option === undefined) return undefined;
+  if (sequences !== undefined) return offsetsOfSequences(captured, option, sequences);
+  if (qOffset === undefined) {
+    if (qLen !== kvLen) throw missing(option, qLen, kvLen, "", caller);
+    return undefined;
+  }
+  if (qOffset === "top-left") return undefined;
+  if (qOffset !== "bottom-right") return qOffset;
+  const lengths = kvLengths ?? qLengths;
+  if (lengths === undefined) return kvLen - qLen;
+  return lengths.map((_, row) => (kvLengths?.[row] ?? kvLen) - (qLengths?.[row] ?? qLen));
+}
+
+function offsetsOfSequences(
+  { qOffset, caller }: CapturedAttention,
+  option: string,
+  { query, key }: Sequences,
+): readonly number[] | number | undefined {
+  const length = (cumulative: readonly number[], s: number): number => cumulative[s + 1]! - cumulative[s]!;
+  if (qOffset === undefined) {
+    for (let s = 0; s + 1 < query.length; s++) {
+      const qLen = length(query, s);
+      if (qLen !== length(key, s)) throw missing(option, qLen, length(key, s), ` (sequence ${s})`, caller);
+    }
+    return undefined;
+  }
+  if (qOffset === "top-left") return undefined;
+  if (qOffset !== "bottom-right") return qOffset;
+  return Array.from({ length: query.length - 1 }, (_, s) => length(key, s) - length(query, s));
+}
+
+/**
+ * One offset for a whole call, for a mask that has one only.
+ *
+ * @throws TypeError `ERR_SACCADE_OPTION` where batch rows have different ones
+ */
+export function oneOffset(qOffset: readonly number[] | number | undefined, caller: string): number {
+  if (qOffset === undefined) return 0;
+  if (typeof qOffset === "number") return qOffset;
+  const first = qOffset[0] ?? 0;
+  const other = qOffset.findIndex((offset) => offset !== first);
+  if (other < 0) return first;
+  throw new SaccadeTypeError(
+    "ERR_SACCADE_OPTION",
+    `${caller}: mask is a BitMask without a qOffset of its own, but options.qOffset is ${first} in batch row 0 and ` +
+      `${qOffset[other]} in batch row ${other}; use options.causal or options.window, or give the BitMask a qOffset`,
+  );
+}

@@ -1,0 +1,69 @@
+/**
+ * Packed sequences: several sequences one behind the other in one tensor, without padding.
+ */
+
+import { SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import type { Sequences } from "../wasm/call.ts";
+import type { CapturedAttention } from "./attention-capture.ts";
+import { type AttentionSizes, shapeError } from "./attention-sizes.ts";
+
+/** Options that speak of batch rows or of one matrix of scores, which a packed call does not have. */
+const REFUSED = ["kvLengths", "qLengths", "mask", "rule", "bias", "tap", "returnWeights"] as const;
+
+/**
+ * The sequences of a call, proved; undefined where it is not packed.
+ *
+ * @throws TypeError `ERR_SACCADE_OPTION`; RangeError `ERR_SACCADE_SHAPE`, `ERR_SACCADE_RANGE`
+ */
+export function resolveSequences(captured: CapturedAttention, sizes: AttentionSizes): Sequences | undefined {
+  const { cuQLens: query, cuKvLens: key, caller } = captured;
+  if (query === undefined && key === undefined) return undefined;
+  if (query === undefined || key === undefined) {
+    const [given, missing] = query === undefined ? ["cuKvLens", "cuQLens"] : ["cuQLens", "cuKvLens"];
+    throw new SaccadeTypeError(
+      "ERR_SACCADE_OPTION",
+      `${caller}: options.${given} is given without options.${missing}; packed sequences need both`,
+    );
+  }
+  for (const name of REFUSED) {
+    if (captured[name] === undefined) continue;
+    const option = name === "rule" ? "mask" : name;
+    throw new SaccadeTypeError(
+      "ERR_SACCADE_OPTION",
+      `${caller}: options.${option} cannot be combined with cuQLens and cuKvLens; call once per sequence for that`,
+    );
+  }
+  const rank = captured.query.shape.length;
+  if (rank !== 3) {
+    throw shapeError(
+      caller,
+      `query.shape has ${rank} axes; expected 3 for packed sequences (cuQLens), all in one row without a batch`,
+    );
+  }
+  proveCumulative(query, sizes.qLen, "cuQLens", "query", caller);
+  proveCumulative(key, sizes.kvLen, "cuKvLens", "key", caller);
+  if (query.length !== key.length) {
+    throw shapeError(
+      caller,
+      `options.cuKvLens has ${key.length} entries, options.cuQLens has ${query.length}; expected the same number`,
+    );
+  }
+  return { query, key };
+}
+
+function proveCumulative(list: readonly number[], total: number, name: string, tensor: string, caller: string): void {
+  const refuse = (index: number, expected: string): SaccadeRangeError =>
+    new SaccadeRangeError(
+      "ERR_SACCADE_RANGE",
+      `${caller}: options.${name}[${index}] is ${list[index]}; expected ${expected}`,
+    );
+  if (list.length === 0) {
+    throw shapeError(caller, `options.${name} has no entries; expected one more than there are sequences, from 0 up`);
+  }
+  if (list[0] !== 0) throw refuse(0, "0");
+  for (let i = 1; i < list.length; i++) {
+    if (list[i]! < list[i - 1]!) throw refuse(i, `at least ${list[i - 1]}, the entry before it`);
+  }
+  const last = list.length - 1;
+  if (list[last] !== total) throw refuse(last, `${total}, the rows of ${tensor}`);
+}

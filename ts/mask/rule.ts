@@ -1,0 +1,75 @@
+/**
+ * What a `BitMask` says, as a tree: which keys a query row may attend. No tree holds qLen x kvLen bytes; at most it
+ * holds bits that were stored on purpose.
+ */
+
+/** Where query row 0 stands among the keys; undefined: as the call says, or 0 where qLen == kvLen. */
+export type RuleOffset = number | "bottom-right" | "top-left" | undefined;
+
+/** A number per position: one list for all batch rows, or one each. */
+export interface IdRows {
+  /** One list after the other. */
+  readonly ids: Int32Array<ArrayBuffer>;
+  /** How many lists there are. */
+  readonly rows: number;
+  /** Numbers in a list. */
+  readonly length: number;
+}
+
+/** Bits `[batch, heads, rows, columns]`, lowest first, each row padded to whole words; sizes of 1 are broadcast. */
+export interface StoredBits {
+  readonly words: Uint32Array<ArrayBuffer>;
+  readonly shape: readonly [batch: number, heads: number, rows: number, columns: number];
+}
+
+/** A mask. */
+export type Rule =
+  | { readonly kind: "causal"; readonly qOffset: RuleOffset }
+  | {
+      readonly kind: "window";
+      readonly left: number | undefined;
+      readonly right: number | undefined;
+      readonly qOffset: RuleOffset;
+    }
+  /** The first keys, by batch row. */
+  | { readonly kind: "prefix"; readonly lengths: Uint32Array<ArrayBuffer> }
+  | { readonly kind: "document"; readonly query: IdRows; readonly key: IdRows }
+  | { readonly kind: "dilated"; readonly step: number; readonly qOffset: RuleOffset }
+  | { readonly kind: "global"; readonly query: readonly number[]; readonly key: readonly number[] }
+  | { readonly kind: "stored"; readonly bits: StoredBits }
+  | { readonly kind: "and" | "or"; readonly left: Rule; readonly right: Rule }
+  | { readonly kind: "not"; readonly of: Rule };
+
+/** The brand by which the inner layers know a BitMask: its class extends this one. It cannot be forged. */
+export class RuleHandle {
+  readonly #rule: Rule;
+
+  /** @internal */
+  constructor(rule: Rule) {
+    this.#rule = rule;
+  }
+
+  /** @internal The rule of a BitMask, undefined for anything else. */
+  static ruleOf(value: unknown): Rule | undefined {
+    return typeof value === "object" && value !== null && #rule in value ? value.#rule : undefined;
+  }
+}
+
+/** Every leaf of a rule. */
+export function* leavesOf(rule: Rule): Generator<Rule> {
+  if (rule.kind === "not") yield* leavesOf(rule.of);
+  else if (rule.kind === "and" || rule.kind === "or") {
+    yield* leavesOf(rule.left);
+    yield* leavesOf(rule.right);
+  } else yield rule;
+}
+
+/** Whether some part of a rule stands where the call says, for want of an offset of its own. */
+export function asksForOffset(rule: Rule): boolean {
+  for (const leaf of leavesOf(rule)) {
+    if ((leaf.kind === "causal" || leaf.kind === "window" || leaf.kind === "dilated") && leaf.qOffset === undefined) {
+      if (leaf.kind !== "window" || leaf.left !== undefined || leaf.right !== undefined) return true;
+    }
+  }
+  return false;
+}

@@ -1,0 +1,107 @@
+/**
+ * One attention call, fully resolved: what the layers above prove and the layer below runs.
+ */
+
+import type { DType } from "../dtype.ts";
+import type { TAP_STAGES } from "./abi.ts";
+import type { MaskProgram } from "./program.ts";
+import type { TensorView } from "./view.ts";
+
+/** Which axis of a tensor is which; -1 where the rank leaves it out. */
+export interface AxisOrder {
+  readonly batch: number;
+  readonly seq: number;
+  readonly head: number;
+}
+
+/** Where a result goes: the caller's view, or a new array where it is undefined. */
+export interface Destination {
+  readonly shape: readonly number[];
+  readonly elements: number;
+  readonly dtype: DType;
+  readonly target: TensorView | undefined;
+}
+
+/** Which weights are wanted, and where they go. */
+export type WeightsCall =
+  | { readonly kind: "full" | "head-mean"; readonly values: Destination }
+  | { readonly kind: "rows"; readonly values: Destination; readonly rows: readonly number[] }
+  | { readonly kind: "top-k"; readonly values: Destination; readonly indices: Destination; readonly k: number };
+
+/** Which scores are wanted, and where they go. */
+export interface TapCall {
+  readonly stage: (typeof TAP_STAGES)[number];
+  readonly scores: Destination;
+}
+
+/** Keys around a row's position that stay visible; an undefined side is open. */
+export interface Window {
+  readonly left: number | undefined;
+  readonly right: number | undefined;
+  readonly first: number;
+}
+
+/** What changes scores and sight beyond scale, causal and valid keys; all that is undefined is absent. */
+export interface Modifiers {
+  readonly softcap: number | undefined;
+  readonly window: Window | undefined;
+  /** Valid query rows per batch row. */
+  readonly qLengths: readonly number[] | undefined;
+  /** Bytes that broadcast to `[batch, numHeads, qLen, kvLen]`; not 0 = may attend. */
+  readonly mask: TensorView | undefined;
+  readonly program: MaskProgram | undefined;
+  /** Floats that broadcast to `[batch, numHeads, qLen, kvLen]`. */
+  readonly bias: TensorView | undefined;
+  /** One per query head. */
+  readonly alibiSlopes: Float32Array | undefined;
+  /** One per query head. */
+  readonly sinks: Float32Array | undefined;
+}
+
+/** Packed sequences: sequence s has the query rows `[query[s], query[s + 1])` and the keys `[key[s], key[s + 1])`. */
+export interface Sequences {
+  readonly query: readonly number[];
+  readonly key: readonly number[];
+}
+
+/** Keys from one position to another. */
+export interface KeyRange {
+  readonly kvStart: number;
+  readonly kvEnd: number;
+}
+
+/** Attention with every default filled in and every length proved. */
+export interface AttentionCall {
+  readonly caller: string;
+  readonly batch: number;
+  readonly numHeads: number;
+  readonly numKvHeads: number;
+  readonly qLen: number;
+  /** All keys of the call, those of other shards included. */
+  readonly kvLen: number;
+  /** The keys that are here, where they are not all. */
+  readonly shard: KeyRange | undefined;
+  readonly headDim: number;
+  readonly valueHeadDim: number;
+  readonly axes: AxisOrder;
+  readonly query: TensorView;
+  readonly key: TensorView;
+  readonly value: TensorView;
+  readonly out: Destination;
+  readonly lse: Destination | undefined;
+  readonly weights: WeightsCall | undefined;
+  readonly tap: TapCall | undefined;
+  /** Undefined: `1 / sqrt(headDim)`, computed in the wasm. */
+  readonly scale: number | undefined;
+  readonly causal: boolean;
+  /** Position of query row 0, of all batch rows (or sequences) or of each; undefined: 0. */
+  readonly qOffset: readonly number[] | number | undefined;
+  /** Valid keys per batch row; undefined: all. */
+  readonly kvLengths: readonly number[] | undefined;
+  /** Undefined: none of them. */
+  readonly modifiers: Modifiers | undefined;
+  /** Undefined: every batch row is a sequence. Else batch is 1. */
+  readonly sequences: Sequences | undefined;
+  /** Whether a row that sees no key is looked for afterwards. */
+  readonly findEmptyRow: boolean;
+}
