@@ -1,7 +1,7 @@
 /** The bench: the machine's roof first, then every case checked, timed in interleaved rounds and set against it. */
 import { parseArgs } from "node:util";
 import { capabilities, createEngine, type Engine } from "saccade";
-import { CASES, flopsOf } from "./cases.ts";
+import { CASES, casesLike, flopsOf } from "./cases.ts";
 import { Limits } from "./limits.ts";
 import { machine, type Row, record, roofText, tableOf } from "./report.ts";
 import { measureRoof } from "./roof/roof.mjs";
@@ -10,13 +10,14 @@ import { createSubject } from "./subject.ts";
 
 const HELP = `usage: npm run bench [-- options]
 
-  --filter TEXT   only the cases whose name contains TEXT
+  --filter TEXT   only the cases whose name contains TEXT, and those they are set against
   --quick         few and short rounds
   --help          this text
 
 The median of interleaved rounds, single thread, tensors resident. "share" is the part of this machine's roof that is
 reached: arithmetic (strict or fused), or reading memory where that comes first. "error" is the largest error against
-float64 on sampled rows as a share of what float32 rounding explains. A whole run is kept in bench/record/.
+float64 on sampled rows as a share of what float32 rounding explains. "of plain" is the time as a part of that of the
+case without mask or bias, which the same run measures (and its goal, where there is one). A whole run is kept in bench/record/.
 
 exit code: 0 all is well, 1 a wrong result or a share above 1 (then the roof is measured wrongly), 2 bad options
 
@@ -49,7 +50,7 @@ async function main(): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const cases = CASES.filter(({ name }) => name.includes(options.filter));
+  const cases = casesLike(options.filter);
   if (cases.length === 0) {
     console.error(`no case is named like "${options.filter}"; there are ${CASES.map(({ name }) => name).join(", ")}`);
     return 2;
@@ -80,7 +81,9 @@ async function main(): Promise<number> {
     const timing = timings[i]!;
     const limit = limits.of(of, build);
     const gflops = flopsOf(of) / timing.median / 1e6;
-    return { of, build, margin: margins[i]!, timing, gflops, roof: limit.name, share: limit.ms / timing.median };
+    const plain = subjects.findIndex((other) => other.of.name === of.against?.name && other.build === build);
+    const ratio = plain < 0 ? null : timing.median / timings[plain]!.median;
+    return { of, build, margin: margins[i]!, timing, gflops, roof: limit.name, share: limit.ms / timing.median, ratio };
   });
   console.log(tableOf(rows));
   console.log(`roof in the rounds: ${roofText(limits.peaks)}`);

@@ -16,6 +16,8 @@ export interface Row {
   /** Which limit of the machine comes first for this case, and what share of it was reached. */
   readonly roof: LimitName;
   readonly share: number;
+  /** The time as a part of that of the case it is set against. */
+  readonly ratio: number | null;
 }
 
 export function machine() {
@@ -40,13 +42,15 @@ const ms = (value: number) => (value >= 100 ? value.toFixed(0) : value.toPrecisi
 export function tableOf(rows: readonly Row[]): string {
   const right = "right" as const;
   const table = new Table({
-    head: ["case", "what", "build", "ms", "p10-p90", "GFLOP/s", "roof", "share", "error"],
-    colAligns: ["left", "left", "left", right, right, right, "left", right, right],
+    head: ["case", "what", "build", "ms", "p10-p90", "GFLOP/s", "roof", "share", "of plain", "error"],
+    colAligns: ["left", "left", "left", right, right, right, "left", right, right, right],
     style: { head: [], border: [], compact: true },
   });
-  for (const { of, build, timing, gflops, roof, share, margin } of rows) {
+  for (const { of, build, timing, gflops, roof, share, ratio, margin } of rows) {
     const spread = `${ms(timing.p10)}-${ms(timing.p90)}`;
-    const figures = [ms(timing.median), spread, gflops.toFixed(1), roof, share.toFixed(2), margin.toFixed(3)];
+    const goal = of.against?.goal === undefined ? "" : ` (${of.against.goal})`;
+    const part = ratio === null ? "" : `${ratio.toPrecision(2)}${goal}`;
+    const figures = [ms(timing.median), spread, gflops.toFixed(1), roof, share.toFixed(2), part, margin.toFixed(3)];
     table.push([of.name, of.words, build, ...figures]);
   }
   return table.toString();
@@ -60,7 +64,7 @@ export function record(rows: readonly Row[], peaks: Peaks, folder: URL): string 
     strict_peak_gflops: peaks.strictGflops.toFixed(2),
     fused_peak_gflops: peaks.fusedGflops?.toFixed(2) ?? "",
   };
-  const records = rows.map(({ of, build, timing, gflops, roof, share, margin }) => ({
+  const records = rows.map(({ of, build, timing, gflops, roof, share, ratio, margin }) => ({
     ...fixed,
     case: of.name,
     what: of.words,
@@ -73,6 +77,8 @@ export function record(rows: readonly Row[], peaks: Peaks, folder: URL): string 
     gflops: gflops.toFixed(2),
     roof,
     share_of_roof: share.toFixed(3),
+    part_of_plain: ratio?.toFixed(4) ?? "",
+    plain_case: of.against?.name ?? "",
     error_share_of_bound: margin.toFixed(4),
     ...roofs,
   }));

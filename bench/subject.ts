@@ -1,6 +1,6 @@
-import { attention, type Engine, Tensor } from "saccade";
+import { attention, BitMask, type Engine, Tensor } from "saccade";
 import { margins } from "../tests/reference/bound.mjs";
-import type { Case } from "./cases.ts";
+import { type Case, documentOf, isKept } from "./cases.ts";
 
 const SAMPLED_ROWS = 24;
 
@@ -43,12 +43,51 @@ export function createSubject(c: Case, engine: Engine): Subject {
     causal: c.causal,
     qOffset: c.kvLen - c.qLen,
     out,
-    ...(c.kvLengths === undefined ? {} : { kvLengths: c.kvLengths }),
+    ...extrasOf(c, engine),
   };
   const call = () => {
     attention(...resident, options);
   };
   return { of: c, call, margin: () => sampledMargin(c, { query, key, value }, call, out) };
+}
+
+/** Slopes that fall from 1/2 on, a power of two each. */
+const slopesOf = (c: Case) => Array.from({ length: c.numHeads }, (_, head) => 2 ** -(1 + head));
+const biasOf = (c: Case) => painted(c.numHeads * c.qLen * c.kvLen, 4);
+
+/** Masks and biases are resident, as the operands are. */
+function extrasOf(c: Case, engine: Engine) {
+  const { kvLengths, window, softcap } = c;
+  const documents = (length: number) => Array.from({ length }, (_, i) => documentOf(c, i));
+  const kept = () =>
+    Uint8Array.from({ length: c.qLen * c.kvLen }, (_, n) => Number(isKept(c, Math.floor(n / c.kvLen), n % c.kvLen)));
+  return {
+    ...(kvLengths && { kvLengths }),
+    ...(window && { window }),
+    ...(softcap === undefined ? {} : { softcap }),
+    ...(c.documents && { mask: BitMask.document({ query: documents(c.qLen), key: documents(c.kvLen) }) }),
+    ...(c.randomMask && {
+      mask: Tensor.from({ data: kept(), shape: [c.qLen, c.kvLen], dtype: "bool" }, { engine }),
+    }),
+    ...(c.bias && { bias: Tensor.from({ data: biasOf(c), shape: [c.numHeads, c.qLen, c.kvLen] }, { engine }) }),
+    ...(c.alibi && { alibiSlopes: slopesOf(c) }),
+  };
+}
+
+/** The same for one query row of one head, as the reference takes it. */
+function rowExtrasOf(c: Case, bias: Float32Array | undefined, head: number, i: number) {
+  const { window, softcap } = c;
+  const visible = Array.from({ length: c.kvLen }, (_, j) =>
+    Number(isKept(c, i, j) && documentOf(c, i) === documentOf(c, j)),
+  );
+  const from = (head * c.qLen + i) * c.kvLen;
+  return {
+    ...(window && { window }),
+    ...(softcap === undefined ? {} : { softcap }),
+    ...(c.documents || c.randomMask ? { mask: { data: visible, shape: [c.kvLen] } } : {}),
+    ...(bias && { bias: { data: bias.subarray(from, from + c.kvLen), shape: [c.kvLen] } }),
+    ...(c.alibi && { alibiSlopes: [slopesOf(c)[head]!] }),
+  };
 }
 
 type Plain = { readonly data: Float32Array<ArrayBuffer> };
@@ -63,6 +102,7 @@ function sampledMargin(
   call();
   const result = out.toPlain().data;
   const rows = c.batch * c.numHeads * c.qLen;
+  const bias = c.bias && biasOf(c);
   const step = Math.max(1, Math.floor(rows / SAMPLED_ROWS)) | 1;
   let largest = 0;
   for (let row = 0; row < rows; row += step) {
@@ -77,7 +117,12 @@ function sampledMargin(
       value: vectors(value.data, c, b, kvHead, c.kvLen, c.numKvHeads, c.valueHeadDim),
     };
     const shape = { ...c, batch: 1, qLen: 1, numHeads: 1, numKvHeads: 1 };
-    const options = { causal: c.causal, qOffset: i + c.kvLen - c.qLen, kvLengths: [c.kvLengths?.[b] ?? c.kvLen] };
+    const options = {
+      causal: c.causal,
+      qOffset: i + c.kvLen - c.qLen,
+      kvLengths: [c.kvLengths?.[b] ?? c.kvLen],
+      ...rowExtrasOf(c, bias, head, i),
+    };
     const got = { out: vectors(result as Float32Array, c, b, head, c.qLen, c.numHeads, c.valueHeadDim, i, 1) };
     largest = Math.max(largest, margins(got, inputs, shape, options).out);
   }

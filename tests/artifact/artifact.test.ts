@@ -1,9 +1,17 @@
 /** Takes the built files apart: what they import, export, keep and weigh. */
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { rollup } from "rollup";
 import { minifySync } from "vite";
 import { describe, expect, it } from "vitest";
-import { ABI_FINGERPRINT, ATTENTION_BYTE_LENGTH, ATTENTION_FIELDS, ATTENTION_OFFSETS } from "../../ts/wasm/abi.ts";
+import {
+  ABI_FINGERPRINT,
+  ATTENTION_BYTE_LENGTH,
+  ATTENTION_FIELDS,
+  ATTENTION_OFFSETS,
+  EXPORT_NAMES,
+} from "../../ts/wasm/abi.ts";
 import { callFunction, instantiate, sampleOf } from "../conformance/functions.ts";
 import { fromBits } from "../reference/functions.mjs";
 import { dataLimit, gzipLimits } from "./limits.ts";
@@ -44,7 +52,7 @@ describe.each(builds)("saccade.%s.wasm", (build) => {
 
   it("exports the functions of the boundary", () => {
     const functions = wasm.exports.filter(({ kind }) => kind === 0).map(({ name }) => name);
-    expect(functions.sort()).toEqual(["__wbindgen_start", "abi_field", "abi_fingerprint", "heap_base", "plan", "run"]);
+    expect(functions.sort()).toEqual(["__wbindgen_start", ...EXPORT_NAMES].sort());
   });
 
   it("carries no names, and few constants", () => {
@@ -137,6 +145,18 @@ describe("instructions", () => {
 });
 
 describe("JavaScript", () => {
+  it("without what a page does not use stays within its size", async () => {
+    const entry = fileURLToPath(new URL("dist/browser.js", root));
+    const page = { name: "page", resolveId: (id: string) => (id === "page" ? id : null) };
+    const code = `export { attention, init } from ${JSON.stringify(entry)};`;
+    const bundle = await rollup({ input: "page", plugins: [{ ...page, load: (id) => (id === "page" ? code : null) }] });
+    const { output } = await bundle.generate({ format: "es" });
+    const parts = output.map((part) => (part.type === "chunk" ? part.code : ""));
+    const size = gzipSync(minifySync("page.js", parts.join(""), { module: true }).code, { level: 9 }).length;
+    console.log(`init and attention alone: ${size} bytes minified and after gzip`);
+    expect(size).toBeLessThan(gzipLimits.attention);
+  });
+
   it.each(["node", "browser"])("dist/%s.js with all that it imports stays within its size", (entry) => {
     const seen = new Map<string, string>();
     const visit = (url: URL) => {

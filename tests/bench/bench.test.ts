@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import binaryen from "binaryen";
 import { describe, expect, it } from "vitest";
-import { bytesOf, CASES, type Case, flopsOf } from "../../bench/cases.ts";
+import { bytesOf, CASES, type Case, casesLike, flopsOf } from "../../bench/cases.ts";
 import { Limits } from "../../bench/limits.ts";
 import { measureRoof, type Roof } from "../../bench/roof/roof.mjs";
 import { quantile, timeInRounds } from "../../bench/rounds.ts";
@@ -71,6 +71,22 @@ describe("cases", () => {
     expect(flopsOf(named("causal-64"))).toBe((4 * 4 * 64 * 1024 * 1025) / 2);
     expect(flopsOf(named("padded-32"))).toBe(4 * 32 * 12 * 120 * (13 + 22 + 37 + 120));
     expect(bytesOf(named("decode-4096"))).toBe(4 * 8 * (2 * 4096 * 64 + 64));
+  });
+
+  it("count the work that masks leave", () => {
+    const perPair = 4 * 64;
+    expect(flopsOf(named("mask-window"))).toBe(perPair * ((256 * 257) / 2 + (4096 - 256) * 256));
+    expect(flopsOf(named("mask-documents"))).toBe(perPair * 16 * 256 * 256);
+    expect(flopsOf(named("mask-lengths"))).toBe(perPair * 4096 * 10);
+    const random = flopsOf(named("mask-random")) / flopsOf(named("long-64"));
+    expect(random).toBeGreaterThan(0.49);
+    expect(random).toBeLessThan(0.51);
+    expect(bytesOf(named("bias-full"))).toBe(bytesOf(named("prefill-64")) + 4 * 4 * 1024 * 1024);
+  });
+
+  it("bring along what they are set against", () => {
+    expect(casesLike("mask-window").map(({ name }) => name)).toEqual(["long-64", "mask-window"]);
+    for (const { against } of CASES) if (against) expect(named(against.name).against).toBeUndefined();
   });
 
   it("have names of their own", () => {

@@ -1,10 +1,11 @@
-/** Every stored vector that uses only supported options gives its recorded bits, in both layouts. */
+/** Every stored vector gives its recorded bits, in both layouts. */
 import { contractAttention } from "../reference/contract.mjs";
 import { hashOf } from "../vectors/hash.ts";
 import { f32ToHex } from "../vectors/paint.ts";
-import { type Digest, decodeOptions, isSupported, paintInputs, type VectorFile } from "../vectors/schema.ts";
-import { attend, inputsOf, type Layout, type Problem, plain } from "./arrange.ts";
+import { type Digest, decodeOptions, paintInputs, type VectorFile } from "../vectors/schema.ts";
+import { attend, type Layout, plain } from "./arrange.ts";
 import { type Case, type Context, sameBits } from "./harness.ts";
+import { inputsOf, type Problem } from "./problem.ts";
 
 async function sameDigest(actual: Float32Array, expected: Digest, independent: () => Float32Array, what: string) {
   const sha256 = await hashOf(actual);
@@ -22,27 +23,18 @@ async function sameDigest(actual: Float32Array, expected: Digest, independent: (
 export async function contractCases(load: Context["load"]): Promise<Case[]> {
   const file = (await load("contract/contract.json")) as VectorFile;
   const layouts: Layout[] = ["bshd", "bhsd"];
-  return file.cases
-    .filter(({ options }) => isSupported(options))
-    .flatMap((vector) =>
-      layouts.map((layout) => ({
-        name: `contract ${vector.id} ${layout}`,
-        async run({ library, engine }: Context) {
-          const { shape } = vector;
-          const problem: Problem = {
-            shape,
-            ...paintInputs(shape, vector.paint),
-            options: decodeOptions(vector.options) as Problem["options"],
-          };
-          const { out, lse } = attend(problem, {
-            library,
-            engine: await engine("strict"),
-            arrangement: plain(layout),
-          });
-          const independent = () => contractAttention(inputsOf(problem), shape, problem.options);
-          await sameDigest(out, vector.out, () => independent().out, "out");
-          await sameDigest(lse, vector.lse, () => independent().lse, "lse");
-        },
-      })),
-    );
+  return file.cases.flatMap((vector) =>
+    layouts.map((layout) => ({
+      name: `contract ${vector.id} ${layout}`,
+      async run({ library, engine }: Context) {
+        const { shape } = vector;
+        const options = decodeOptions(vector.options);
+        const problem: Problem = { shape, ...paintInputs(shape, vector.paint), options };
+        const { out, lse } = attend(problem, { library, engine: await engine("strict"), arrangement: plain(layout) });
+        const independent = () => contractAttention(inputsOf(problem), shape, options);
+        await sameDigest(out, vector.out, () => independent().out, "out");
+        await sameDigest(lse, vector.lse, () => independent().lse, "lse");
+      },
+    })),
+  );
 }

@@ -5,6 +5,7 @@
  * Tensors are contiguous `[batch, heads, length, dim]`, as in `attention.mjs`.
  */
 import { exp2, tanh, toBits } from "./functions.mjs";
+import { sees } from "./rules.mjs";
 
 /** @typedef {import("./attention.mjs").Inputs} Inputs */
 /** @typedef {import("./attention.mjs").Shape} Shape */
@@ -15,12 +16,23 @@ import { exp2, tanh, toBits } from "./functions.mjs";
  * @property {number} [softcap]
  * @property {boolean} [causal]
  * @property {number | ArrayLike<number>} [qOffset]
- * @property {{ left?: number, right?: number }} [window]
+ * @property {{ left?: number, right?: number, first?: number }} [window]
  * @property {ArrayLike<number>} [kvLengths]
+ * @property {ArrayLike<number>} [qLengths]
  * @property {{ data: ArrayLike<number>, shape: number[] }} [mask]
+ * @property {import("./rules.mjs").Rule} [rule]
  * @property {{ data: ArrayLike<number>, shape: number[] }} [bias]
  * @property {ArrayLike<number>} [alibiSlopes]
  * @property {ArrayLike<number>} [sinks]
+ */
+/** @typedef {"raw" | "scaled" | "capped" | "biased"} Stage */
+/**
+ * @typedef {object} Result
+ * @property {Float32Array} out
+ * @property {Float32Array} lse
+ * @property {Float32Array} [weights] `[batch, heads, qLen, kvLen]`
+ * @property {Uint8Array} [seen] of the same shape: 1 where the key is visible
+ * @property {Float32Array} [scores] of the same shape, at the stage asked for
  */
 
 const f = Math.fround;
@@ -28,6 +40,7 @@ const LOG2E = Math.LOG2E;
 const LN2 = Math.LN2;
 const BLOCK = 64;
 const LARGEST = f(3.4028234663852886e38);
+const NONE = Number.NEGATIVE_INFINITY;
 
 /** @param {ArrayLike<number>} a @param {number} i */
 const at = (a, i) => /** @type {number} */ (a[i]);
@@ -77,7 +90,7 @@ function root(blocks) {
 
 /** Section 3. @param {Float32Array} t scores of one block @param {boolean[]} seen @param {ArrayLike<number>} value @param {number} vAt @param {number} size */
 function blockState(t, seen, value, vAt, size) {
-  let m = Number.NEGATIVE_INFINITY;
+  let m = NONE;
   t.forEach((score, j) => {
     if (seen[j] && score > m) m = score;
   });
@@ -110,68 +123,114 @@ function logSumExp(m, l) {
   return f(m * LN2 + (e * LN2 + 2 * s * P));
 }
 
+/** The constants of section 1. @param {Shape} shape @param {Options} options */
+function constantsOf({ headDim }, { scale = 1 / Math.sqrt(headDim), softcap }) {
+  return {
+    scale: f(scale),
+    softcap: softcap === undefined ? undefined : f(softcap),
+    c: f(scale * LOG2E),
+    c1: softcap === undefined ? 0 : f(scale / softcap),
+    c2: softcap === undefined ? 0 : f(softcap * LOG2E),
+    log2e: f(LOG2E),
+  };
+}
+
+/** Section 2 without the scores: what positions, lengths and masks leave visible. */
+/** @param {Shape} shape @param {Options} options @param {number} b @param {number} h @param {number} i @param {number} j */
+function mayAttend(shape, options, b, h, i, j) {
+  const { window } = options;
+  const position = positionOf(options, b, i);
+  if (options.qLengths && i >= at(options.qLengths, b)) return false;
+  if (j >= (options.kvLengths ? at(options.kvLengths, b) : shape.kvLen)) return false;
+  if (options.causal && !(j <= position)) return false;
+  const pinned = j < (window?.first ?? 0);
+  if (!pinned && window?.left !== undefined && j < position - window.left) return false;
+  if (!pinned && window?.right !== undefined && j > position + window.right) return false;
+  if (options.mask && !broadcast(options.mask, [b, h, i, j])) return false;
+  return !options.rule || sees(options.rule, b, h, i, j);
+}
+
+/** @param {Options} options @param {number} b @param {number} i */
+const positionOf = ({ qOffset = 0 }, b, i) => i + (typeof qOffset === "number" ? qOffset : at(qOffset, b));
+
+/** A tap of section 7. @param {Stage} stage @param {number} raw @param {ReturnType<typeof constantsOf>} constants */
+function tapped(stage, raw, { scale, softcap, c1 }) {
+  if (stage === "raw") return raw;
+  return softcap === undefined || stage === "scaled" ? f(raw * scale) : f(softcap * tanh(f(raw * c1)));
+}
+
 /**
  * @param {Inputs} inputs
  * @param {Shape} shape
  * @param {Options} [options]
- * @returns {{ out: Float32Array, lse: Float32Array }}
+ * @param {{ weights?: boolean, tap?: Stage }} [ask]
+ * @returns {Result}
  */
-export function contractAttention({ query, key, value }, shape, options = {}) {
+export function contractAttention({ query, key, value }, shape, options = {}, ask = {}) {
   const { batch, qLen, kvLen, numHeads, numKvHeads, headDim, valueHeadDim } = shape;
-  const { scale = 1 / Math.sqrt(headDim), softcap, causal, qOffset = 0, window, kvLengths } = options;
-  const c = f(scale * LOG2E);
-  const c1 = softcap === undefined ? 0 : f(scale / softcap);
-  const c2 = softcap === undefined ? 0 : f(softcap * LOG2E);
-  const log2e = f(LOG2E);
-  const out = new Float32Array(batch * numHeads * qLen * valueHeadDim);
-  const lse = new Float32Array(batch * numHeads * qLen).fill(Number.NEGATIVE_INFINITY);
+  const constants = constantsOf(shape, options);
+  const { c, c1, c2, log2e } = constants;
+  const rows = batch * numHeads * qLen;
+  const out = new Float32Array(rows * valueHeadDim);
+  const lse = new Float32Array(rows).fill(NONE);
+  const weights = new Float32Array(ask.weights ? rows * kvLen : 0);
+  const visible = new Uint8Array(ask.weights ? rows * kvLen : 0);
+  const scores = new Float32Array(ask.tap ? rows * kvLen : 0);
 
-  for (let row = 0; row < lse.length; row++) {
+  for (let row = 0; row < rows; row++) {
     const i = row % qLen;
     const h = Math.floor(row / qLen) % numHeads;
     const b = Math.floor(row / (qLen * numHeads));
     const kvHead = b * numKvHeads + Math.floor(h / (numHeads / numKvHeads));
-    const position = i + (typeof qOffset === "number" ? qOffset : at(qOffset, b));
-    const length = kvLengths ? at(kvLengths, b) : kvLen;
+    const position = positionOf(options, b, i);
     let bad = false;
 
+    /** @type {Float32Array[]} */
+    const scored = [];
     const blocks = [];
     for (let start = 0; start < kvLen; start += BLOCK) {
       const count = Math.min(BLOCK, kvLen - start);
-      const t = new Float32Array(count);
+      const t = new Float32Array(count).fill(NONE);
       const seen = new Array(count).fill(false);
       for (let n = 0; n < count; n++) {
         const j = start + n;
-        if (j >= length || (causal && j > position)) continue;
-        if (window?.left !== undefined && j < position - window.left) continue;
-        if (window?.right !== undefined && j > position + window.right) continue;
-        if (options.mask && !broadcast(options.mask, [b, h, i, j])) continue;
         const bias = options.bias ? broadcast(options.bias, [b, h, i, j]) : undefined;
-        if (bias === Number.NEGATIVE_INFINITY) continue;
+        const hidden = !mayAttend(shape, options, b, h, i, j) || bias === NONE;
+        if (hidden && !ask.tap) continue;
         const raw = dot(query, row * headDim, key, (kvHead * kvLen + j) * headDim, headDim);
-        let score = softcap === undefined ? f(raw * c) : f(c2 * tanh(f(raw * c1)));
+        const distance = f(-Math.abs(position - j));
+        if (ask.tap) {
+          let natural = tapped(ask.tap, raw, constants);
+          if (ask.tap === "biased") {
+            if (bias !== undefined) natural = f(natural + bias);
+            if (options.alibiSlopes) natural = f(natural + f(at(options.alibiSlopes, h) * distance));
+            if (hidden) natural = NONE;
+          }
+          scores[row * kvLen + j] = natural;
+        }
+        if (hidden) continue;
+        let score = options.softcap === undefined ? f(raw * c) : f(c2 * tanh(f(raw * c1)));
         if (bias !== undefined) {
           const product = f(bias * log2e);
           const lost = Number.isFinite(bias) && !Number.isFinite(product);
           score = f(score + (lost ? Math.sign(bias) * LARGEST : product));
         }
-        if (options.alibiSlopes) {
-          const slope = f(at(options.alibiSlopes, h) * LOG2E);
-          score = f(score + f(slope * f(-Math.abs(position - j))));
-        }
-        if (score === Number.NEGATIVE_INFINITY) continue;
+        if (options.alibiSlopes) score = f(score + f(f(at(options.alibiSlopes, h) * LOG2E) * distance));
+        if (score === NONE) continue;
         if (Number.isNaN(score) || score === Number.POSITIVE_INFINITY) bad = true;
         t[n] = score;
         seen[n] = true;
+        if (ask.weights) visible[row * kvLen + j] = 1;
       }
+      scored.push(t);
       blocks.push(blockState(t, seen, value, (kvHead * kvLen + start) * valueHeadDim, valueHeadDim));
     }
 
     let state = root(blocks);
-    if (options.sinks) {
+    if (options.sinks && !(options.qLengths && i >= at(options.qLengths, b))) {
       const sink = at(options.sinks, h);
       const m = f(sink * LOG2E);
-      if (sink !== Number.NEGATIVE_INFINITY) {
+      if (sink !== NONE) {
         if (!Number.isFinite(m)) bad = true;
         state = merge(state, { m, l: 1, o: new Float32Array(valueHeadDim) });
       }
@@ -179,10 +238,69 @@ export function contractAttention({ query, key, value }, shape, options = {}) {
     if (bad) {
       out.fill(Number.NaN, row * valueHeadDim, (row + 1) * valueHeadDim);
       lse[row] = Number.NaN;
+      if (ask.weights) weights.fill(Number.NaN, row * kvLen, (row + 1) * kvLen);
     } else if (state) {
-      for (let d = 0; d < valueHeadDim; d++) out[row * valueHeadDim + d] = at(state.o, d) / state.l;
-      lse[row] = logSumExp(state.m, state.l);
+      const { m, l, o } = state;
+      for (let d = 0; d < valueHeadDim; d++) out[row * valueHeadDim + d] = at(o, d) / l;
+      lse[row] = logSumExp(m, l);
+      if (!ask.weights) continue;
+      for (let j = 0; j < kvLen; j++) {
+        const t = at(/** @type {Float32Array} */ (scored[Math.floor(j / BLOCK)]), j % BLOCK);
+        weights[row * kvLen + j] = f(exp2(f(t - m)) / l);
+      }
     }
   }
-  return { out, lse };
+  return { out, lse, ...(ask.weights && { weights, seen: visible }), ...(ask.tap && { scores }) };
+}
+
+/** The mean over the heads, summed ascending, then divided. @param {Float32Array} weights @param {Shape} shape */
+export function headMean(weights, { batch, numHeads, qLen, kvLen }) {
+  const mean = new Float32Array(batch * qLen * kvLen);
+  const size = qLen * kvLen;
+  mean.forEach((_, n) => {
+    const b = Math.floor(n / size);
+    let sum = 0;
+    for (let h = 0; h < numHeads; h++) sum = f(sum + at(weights, (b * numHeads + h) * size + (n % size)));
+    mean[n] = numHeads === 0 ? 0 : sum / numHeads;
+  });
+  return mean;
+}
+
+/** The weights of chosen query rows. @param {Float32Array} weights @param {Shape} shape @param {number[]} rows */
+export function chosenRows(weights, { batch, numHeads, qLen, kvLen }, rows) {
+  const chosen = new Float32Array(batch * numHeads * rows.length * kvLen);
+  for (let head = 0; head < batch * numHeads; head++) {
+    rows.forEach((row, n) => {
+      const from = (head * qLen + row) * kvLen;
+      chosen.set(weights.subarray(from, from + kvLen), (head * rows.length + n) * kvLen);
+    });
+  }
+  return chosen;
+}
+
+/**
+ * The k largest weights of visible keys per row, ties to the lower index; 0 and -1 where there are fewer. A NaN row, as
+ * its lse says, has NaN for all values.
+ * @param {{ weights: Float32Array, seen: Uint8Array, lse: Float32Array }} full
+ * @param {Shape} shape
+ * @param {number} k
+ */
+export function topK({ weights, seen, lse }, { batch, numHeads, qLen, kvLen }, k) {
+  const rows = batch * numHeads * qLen;
+  const values = new Float32Array(rows * k);
+  const indices = new Int32Array(rows * k).fill(-1);
+  for (let row = 0; row < rows; row++) {
+    const own = weights.subarray(row * kvLen, (row + 1) * kvLen);
+    if (Number.isNaN(lse[row])) {
+      values.fill(Number.NaN, row * k, (row + 1) * k);
+      continue;
+    }
+    const keys = Array.from(own.keys()).filter((j) => seen[row * kvLen + j]);
+    keys.sort((a, b) => at(own, b) - at(own, a) || a - b);
+    keys.slice(0, k).forEach((j, n) => {
+      values[row * k + n] = at(own, j);
+      indices[row * k + n] = j;
+    });
+  }
+  return { values, indices };
 }

@@ -46,7 +46,7 @@ const rules: Record<Rule, (seed: number, i: number) => number> = {
   poison,
 };
 
-export function paint(spec: Paint, length: number): Float32Array {
+export function paint(spec: Paint, length: number): Float32Array<ArrayBuffer> {
   const rule = rules[spec.rule];
   const gain = f32FromHex(spec.gain ?? "3f800000");
   const data = new Float32Array(length);
@@ -56,7 +56,7 @@ export function paint(spec: Paint, length: number): Float32Array {
 }
 
 /** 1 where the key may be attended: the low byte of the element's word is below `keep` (0 to 256). */
-export function paintMask(spec: { keep: number; seed: number }, length: number): Uint8Array {
+export function paintMask(spec: { keep: number; seed: number }, length: number): Uint8Array<ArrayBuffer> {
   const data = new Uint8Array(length);
   for (let i = 0; i < length; i++) data[i] = (word(spec.seed, 2 * i) & 255) < spec.keep ? 1 : 0;
   return data;

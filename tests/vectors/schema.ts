@@ -1,4 +1,4 @@
-/** The stored form of a vector, and which of its options the library can express today. */
+/** The stored form of a vector, and how it is read. */
 import { f32FromHex, f64FromHex, type Paint, paint, paintMask, type Rule } from "./paint.ts";
 
 export interface Shape {
@@ -17,8 +17,9 @@ export interface VectorOptions {
   softcap?: string;
   causal?: true;
   qOffset?: number;
-  window?: { left?: number; right?: number };
+  window?: { left?: number; right?: number; first?: number };
   kvLengths?: number[];
+  qLengths?: number[];
   mask?: { shape: number[]; keep: number; seed: number };
   bias?: { shape: number[]; rule: Rule; seed: number; gain: string };
   alibiSlopes?: string[];
@@ -50,14 +51,8 @@ export interface VectorFile {
   cases: VectorCase[];
 }
 
-/** The options that `attention` takes today. A vector that uses any other one is stored and waits. */
-export const supportedOptions: ReadonlySet<string> = new Set(["scale", "causal", "qOffset", "kvLengths"]);
-
-export const isSupported = (options: object): boolean =>
-  Object.keys(options).every((name) => supportedOptions.has(name));
-
 export interface PaintedTensor {
-  data: Float32Array;
+  data: Float32Array<ArrayBuffer>;
   shape: [number, number, number, number];
 }
 
@@ -79,7 +74,7 @@ export function paintInputs(shape: Shape, spec: VectorCase["paint"]): Record<"qu
 }
 
 /** The same options as numbers and arrays, as `attention` and the references take them. */
-export function decodeOptions(options: VectorOptions): DecodedOptions {
+export function decodeOptions<Q>(options: Omit<VectorOptions, "qOffset"> & { qOffset?: Q }): DecodedOptions<Q> {
   const size = (shape: number[]) => shape.reduce((a, b) => a * b, 1);
   const { scale, softcap, mask, bias, alibiSlopes, sinks, ...same } = options;
   return {
@@ -93,15 +88,16 @@ export function decodeOptions(options: VectorOptions): DecodedOptions {
   };
 }
 
-export interface DecodedOptions {
+export interface DecodedOptions<Q = number> {
   scale?: number;
   softcap?: number;
   causal?: true;
-  qOffset?: number;
-  window?: { left?: number; right?: number };
+  qOffset?: Q;
+  window?: { left?: number; right?: number; first?: number };
   kvLengths?: number[];
-  mask?: { data: Uint8Array; shape: number[] };
-  bias?: { data: Float32Array; shape: number[] };
+  qLengths?: number[];
+  mask?: { data: Uint8Array<ArrayBuffer>; shape: number[] };
+  bias?: { data: Float32Array<ArrayBuffer>; shape: number[] };
   alibiSlopes?: number[];
   sinks?: number[];
 }

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { hashOf } from "./hash.ts";
 import { f32FromHex, f32ToHex, f64FromHex, f64ToHex, mix, paint, paintMask, word } from "./paint.ts";
-import { isSupported, type VectorFile } from "./schema.ts";
+import type { VectorFile } from "./schema.ts";
 
 describe("painting", () => {
   it("mixes words as MurmurHash3's finaliser does", () => {
@@ -89,10 +89,5 @@ describe("the vector file", () => {
         expect(digest.first.length, id).toBe(digest.last.length);
       }
     }
-  });
-
-  it("waits where an option is not supported yet", () => {
-    expect(isSupported({ causal: true, qOffset: 3, kvLengths: [1], scale: "00" })).toBe(true);
-    expect(isSupported({ causal: true, window: { left: 1 } })).toBe(false);
   });
 });
