@@ -1,0 +1,90 @@
+/** Running a case in onnxruntime, where it is installed. */
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { Plain } from "./arrays.ts";
+import type { InputName, OrtCase, OrtResult } from "./ort-cases.ts";
+import { type ElementType, encodeModel } from "./ort-model.ts";
+
+interface OrtTensor {
+  data: Plain["data"];
+  dims: number[];
+  type: string;
+}
+
+/** What is used of onnxruntime-node, which is not among the project's own packages. */
+interface OnnxRuntime {
+  InferenceSession: {
+    create(
+      model: Uint8Array,
+      options: object,
+    ): Promise<{
+      run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>;
+      release(): Promise<void>;
+    }>;
+  };
+  Tensor: new (type: string, data: Plain["data"], dims: readonly number[]) => OrtTensor;
+}
+
+const folder = new URL("ort/", import.meta.url);
+
+export const isInstalled = () => existsSync(new URL("node_modules/onnxruntime-node/package.json", folder));
+
+export const load = (): OnnxRuntime =>
+  createRequire(new URL("package.json", folder))("onnxruntime-node") as OnnxRuntime;
+
+/** In the order of the operators; null is one that no case has. */
+const INPUTS: Record<OrtCase["op"], (InputName | null)[]> = {
+  MultiHeadAttention: ["query", "key", "value", null, "key_padding_mask", "attention_bias", "past_key", "past_value"],
+  GroupQueryAttention: [
+    "query",
+    "key",
+    "value",
+    "past_key",
+    "past_value",
+    "seqlens_k",
+    "total_sequence_length",
+    null,
+    null,
+    null,
+    "attention_bias",
+    "head_sink",
+  ],
+};
+const OUTPUTS = ["output", "present_key", "present_value"] as const;
+const FLOATS = ["scale", "softcap", "mask_filter_value"];
+
+export async function runThere(ort: OnnxRuntime, { op, attributes, inputs, outputs }: OrtCase): Promise<OrtResult> {
+  const type = inputs.query.dtype as ElementType;
+  const model = encodeModel({
+    opType: op,
+    domain: "com.microsoft",
+    opset: 1,
+    attributes: Object.fromEntries(
+      Object.entries(attributes).map(([name, value]) => [
+        name,
+        FLOATS.includes(name) ? { float: value } : { int: value },
+      ]),
+    ),
+    inputs: INPUTS[op].map((name) => {
+      const given = name === null ? undefined : inputs[name];
+      return name === null || given === undefined ? null : { name, type: given.dtype as ElementType };
+    }),
+    outputs: OUTPUTS.map((name) => (outputs.includes(name) ? { name, type } : null)),
+  });
+  const session = await ort.InferenceSession.create(model, { logSeverityLevel: 4 });
+  try {
+    const feeds = Object.entries(inputs).map(([name, { data, shape, dtype }]) => [
+      name,
+      new ort.Tensor(dtype, data, shape),
+    ]);
+    const results = await session.run(Object.fromEntries(feeds) as Record<string, OrtTensor>);
+    return Object.fromEntries(
+      Object.entries(results).map(([name, { data, dims, type: given }]) => [
+        name,
+        { data, shape: [...dims], dtype: given } as Plain,
+      ]),
+    );
+  } finally {
+    await session.release();
+  }
+}
