@@ -17,6 +17,8 @@ import {
 } from "saccade";
 import { beforeAll, describe, expect, it } from "vitest";
 
+const { SACCADE_LONG } = process.env;
+
 beforeAll(() => init());
 
 const bits = (data: ArrayLike<number>) => Array.from(new Uint32Array(Float32Array.from(data).buffer));
@@ -127,7 +129,7 @@ describe("attentionPartial and mergePartials", () => {
           same(w, parts, all);
         },
       ),
-      { numRuns: process.env.SACCADE_LONG === "1" ? 500 : 60, seed: 8 },
+      { numRuns: SACCADE_LONG === "1" ? 500 : 60, seed: 8 },
     );
   });
 
