@@ -142,8 +142,24 @@ export interface AttentionBatchOptions<
   readonly cuKvLens?: undefined;
 }
 
-/** Options of a call whose sequences lie packed one behind the other. */
-export interface AttentionPackedOptions {
+/**
+ * Options of a call whose sequences lie packed one behind the other, in tensors of rank 3. Results are those of a batch
+ * with a row per sequence, each padded to the longest query (maxQ rows) and the most keys (maxKv); no padding is ever
+ * computed or stored, but in the columns of weights and scores. What is said per batch row is said per sequence:
+ *
+ * - `mask` and `bias` broadcast to `[sequences, numHeads, maxQ, maxKv]`; a sequence uses its top-left corner.
+ * - A {@link BitMask} is seen from each sequence, positions counted inside it. Its lists per batch row are one per sequence
+ *   or one for all, and may be longer than a sequence; indices and stored bits are those of maxQ x maxKv.
+ * - `kvLengths` and `qLengths` have an entry per sequence, at most its length; rows behind are 0, their lse -Infinity.
+ * - `weights` are `[numHeads, totalQ, maxKv]`, 0 past a sequence's keys; `"head-mean"` `[totalQ, maxKv]`; `{ rows }` counts
+ *   rows in the packed query: `[numHeads, rows.length, maxKv]`; `{ topK }` `[numHeads, totalQ, k]`, its indices inside the
+ *   sequence.
+ * - `scores` are `[numHeads, totalQ, maxKv]`, past a sequence's keys 0, or -Infinity for `"biased"`.
+ */
+export interface AttentionPackedOptions<
+  Weights extends WeightsOption = WeightsOption,
+  Tap extends TapStage | undefined = TapStage | undefined,
+> extends Omit<AttentionBatchOptions<Weights, Tap>, "cuQLens" | "cuKvLens"> {
   /**
    * Where the sequences begin and end in the query `[totalQ, numHeads, headDim]`: sequence s has the rows from
    * `cuQLens[s]` up to `cuQLens[s + 1]`. From 0 to totalQ, one entry more than there are sequences. `causal` and the like
@@ -152,12 +168,6 @@ export interface AttentionPackedOptions {
   readonly cuQLens: ArrayLike<number>;
   /** The same for key and value `[totalKv, numKvHeads, headDim]`. */
   readonly cuKvLens: ArrayLike<number>;
-  readonly mask?: undefined;
-  readonly bias?: undefined;
-  readonly kvLengths?: undefined;
-  readonly qLengths?: undefined;
-  readonly returnWeights?: false | undefined;
-  readonly tap?: undefined;
 }
 
 /**
@@ -175,7 +185,8 @@ export type AttentionOptions<
   Target extends AttentionTarget | undefined = undefined,
   Tap extends TapStage | undefined = TapStage | undefined,
   OutDType extends FloatDType | undefined = undefined,
-> = AttentionBaseOptions<Lse, Target, OutDType> & (AttentionBatchOptions<Weights, Tap> | AttentionPackedOptions);
+> = AttentionBaseOptions<Lse, Target, OutDType> &
+  (AttentionBatchOptions<Weights, Tap> | AttentionPackedOptions<Weights, Tap>);
 
 /** The target that was given for a result. */
 type TargetOf<Target, Name extends keyof AttentionTargets> = Target extends { readonly out: unknown }

@@ -18,6 +18,7 @@ import { captureAttention } from "./layout/attention-capture.ts";
 import type { TensorInput } from "./tensor.ts";
 import { runAttention } from "./wasm/attention.ts";
 import type { Destination } from "./wasm/call.ts";
+import { hasPaddedParts, runPadded } from "./wasm/packed.ts";
 
 const CALLER = "attention";
 
@@ -43,6 +44,8 @@ const CALLER = "attention";
  * never change; `out` has the query's dtype unless `outDtype` says otherwise (float16 in a `Float16Array` where the
  * engine has it, else as bits in a `Uint16Array`). Tensors of the engine are read where they lie; plain arrays are copied
  * in (shared ones once: a snapshot). After a refused call the engine works on, and nothing has been written.
+ *
+ * Sequences of different lengths can lie packed in tensors of rank 3: see `AttentionPackedOptions`.
  *
  * A score goes through these steps, in this order: raw dot product, `scale`, `softcap`, plus `bias` and `alibiSlopes`,
  * visibility, softmax (with `sinks`), times V. A key is visible where `causal`, `window`, `mask`, `kvLengths` and a bias
@@ -89,7 +92,10 @@ export function attention<
   const captured = captureAttention(query, key, value, options, CALLER);
   const instance = instanceFor(captured.engine, CALLER);
   const call = resolveAttention(captured, instance);
-  const outcome = runAttention(instance, call);
+  const outcome =
+    call.sequences !== undefined && hasPaddedParts(call)
+      ? runPadded(instance, call, call.sequences)
+      : runAttention(instance, call);
   if (outcome.emptyRow >= 0) {
     const lacks = call.modifiers?.sinks === undefined ? "sees no key" : "sees no key and has no sink";
     throw new SaccadeRangeError(

@@ -16,9 +16,12 @@ import { resolveSequences } from "./layout/sequences.ts";
 import { MAXIMUM_RANK, proveShape, snapshot } from "./layout/shape.ts";
 import type { CapturedTensor } from "./layout/tensor-like.ts";
 import { asksForOffset, leavesOf } from "./mask/rule.ts";
-import type { Modifiers, Sequences } from "./wasm/call.ts";
+import { ruleOfSequence } from "./mask/sequence.ts";
+import type { Sequences } from "./wasm/call.ts";
 import type { WasmInstance } from "./wasm/instance.ts";
+import { cornerOf } from "./wasm/packed.ts";
 import { scratchByteLength } from "./wasm/plan.ts";
+import type { TensorView } from "./wasm/view.ts";
 
 const CALLER = "planAttention";
 
@@ -81,23 +84,27 @@ export function planAttention(
   const instance = instanceFor(captured.engine, CALLER);
   const sizes = resolveSizes(captured, undefined);
   const sequences = resolveSequences(captured, sizes);
-  proveLengths(captured, sizes);
+  proveLengths(captured, sizes, sequences);
   const qOffset = resolveQOffset(captured, sizes, sequences);
-  const modifiers = resolveModifiers(captured, sizes, qOffset, instance);
+  const modifiers = resolveModifiers(captured, sizes, qOffset, instance, sequences);
   const counts: BlockCounts = { full: 0, partial: 0, skipped: 0, visible: 0 };
   let scratchBytes = 0;
   const offsetOf = (entry: number): number => (typeof qOffset === "object" ? qOffset[entry]! : (qOffset ?? 0));
   if (sequences !== undefined) {
     for (const part of partsOf(sequences, sizes)) {
       scratchBytes = Math.max(scratchBytes, scratchOf(instance, part, captured, dtype));
-      const visibility = visibilityOf(part, captured, undefined, offsetOf(part.index), 0, instance);
-      addCounts(counts, countHeads(visibility, part, 0, false), 1);
+      const { index, qLen, kvLen } = part;
+      const mask = modifiers?.mask && cornerOf(modifiers.mask, index, qLen, kvLen);
+      const rule = captured.rule && ruleOfSequence(captured.rule, index, qLen, kvLen);
+      const offset = offsetOf(index);
+      const visibility = visibilityOf(part, { ...captured, rule }, mask, offset, index, instance, offset);
+      addCounts(counts, countHeads(visibility, part, 0, dependsOn(captured, qOffset).byHead), 1);
     }
   } else {
     scratchBytes = scratchOf(instance, sizes, captured, dtype);
     const { byBatch, byHead } = dependsOn(captured, qOffset);
     for (let batch = 0; batch < (byBatch ? sizes.batch : Math.min(sizes.batch, 1)); batch++) {
-      const visibility = visibilityOf(sizes, captured, modifiers, offsetOf(batch), batch, instance, qOffset);
+      const visibility = visibilityOf(sizes, captured, modifiers?.mask, offsetOf(batch), batch, instance, qOffset);
       addCounts(counts, countHeads(visibility, sizes, batch, byHead), byBatch ? 1 : sizes.batch);
     }
   }
@@ -188,13 +195,12 @@ function dependsOn(
 function visibilityOf(
   { batch, numHeads, qLen, kvLen }: AttentionSizes,
   { causal, window, kvLengths, qLengths, rule }: CapturedAttention,
-  modifiers: Modifiers | undefined,
+  view: TensorView | undefined,
   qOffset: number,
   row: number,
   instance: WasmInstance,
   ofCall?: readonly number[] | number | undefined,
 ): Visibility {
-  const view = modifiers?.mask;
   const { u8 } = instance.memory(CALLER).views();
   return {
     qLen,

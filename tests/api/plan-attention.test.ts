@@ -76,6 +76,40 @@ describe("blocks", () => {
     expect(plan.blocks).toEqual({ full: 2 * (1 + 2 + 3), partial: 2 * (1 + 2 + 2 + 1), skipped: 2 });
   });
 
+  it("packed sequences with lengths, a mask per head and a BitMask: the sum of the sequences", () => {
+    const cu = { cuQLens: [0, 64, 200], cuKvLens: [0, 64, 300] };
+    const of = (qLen: number, kvLen: number) => ({
+      query: [qLen, 2, 64],
+      key: [kvLen, 2, 64],
+      value: [kvLen, 2, 64],
+    });
+    const heads = { data: Uint8Array.of(1, 0, 0, 1), shape: [2, 2, 1, 1] };
+    const lengths = { kvLengths: [60, 130], qLengths: [64, 100], causal: true, qOffset: "bottom-right" as const };
+    const summed = (parts: ReturnType<typeof planAttention>[]) => parts.reduce((all, { flops }) => all + flops, 0);
+    const own = (s: number) => ({
+      ...lengths,
+      kvLengths: [lengths.kvLengths[s]!],
+      qLengths: [lengths.qLengths[s]!],
+    });
+    const bits = (s: number) => ({ data: heads.data.slice(2 * s, 2 * s + 2), shape: [2, 1, 1] });
+    const plan = planAttention(of(200, 300), { ...cu, ...lengths, mask: heads });
+    expect(plan.flops).toBe(
+      summed([
+        planAttention(of(64, 64), { ...own(0), mask: bits(0) }),
+        planAttention(of(136, 236), { ...own(1), mask: bits(1) }),
+      ]),
+    );
+    const mask = BitMask.prefixLm({ lengths: [3, 7] });
+    const alone = (first: number) => BitMask.prefixLm({ lengths: [first] });
+    const positions = { qOffset: [0, 100] };
+    expect(planAttention(of(200, 300), { ...cu, ...positions, mask }).flops).toBe(
+      summed([
+        planAttention(of(64, 64), { qOffset: 0, mask: alone(3) }),
+        planAttention(of(136, 236), { qOffset: 100, mask: alone(7) }),
+      ]),
+    );
+  });
+
   it("65,536 x 65,536 is counted quickly", () => {
     const { blocks } = planAttention(shapes(1, 65536, 65536), { causal: true });
     expect(blocks).toEqual({ full: (1024 * 1023) / 2, partial: 1024, skipped: (1024 * 1023) / 2 });

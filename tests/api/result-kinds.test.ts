@@ -223,21 +223,20 @@ describe("types", () => {
     expectTypeOf(attention(resident, x, x).out).toEqualTypeOf<PlainTensor<"bfloat16">>();
     const unknown: TensorLike = x;
     expectTypeOf(attention(unknown, x, x).out.dtype).toEqualTypeOf<"float32" | "float16" | "bfloat16">();
+    const y = counted(2, 1, 4);
+    const cu = { cuQLens: [0, 2], cuKvLens: [0, 2] };
+    const packed = attention(y, y, y, { ...cu, qLengths: [1], returnWeights: { topK: 1 }, tap: "raw" });
+    expectTypeOf(packed.weights).toEqualTypeOf<TopWeights>();
+    expectTypeOf(packed.scores).toEqualTypeOf<PlainTensor<"float32">>();
+    expectTypeOf(attention(y, y, y, cu)).not.toHaveProperty("weights");
     const some: AttentionOptions = { returnLse: true };
     expectTypeOf(attention(x, x, x, some).scores).toEqualTypeOf<PlainTensor<"float32"> | undefined>();
   });
 
   it("contradictions do not compile", () => {
-    const packed = { cuQLens: [0, 2], cuKvLens: [0, 2] };
     const three = counted(2, 1, 4);
     // @ts-expect-error -- one without the other
     expect(() => attention(three, three, three, { cuQLens: [0, 2] })).toThrow();
-    // @ts-expect-error -- packed sequences have no padding
-    expect(() => attention(three, three, three, { ...packed, qLengths: [1] })).toThrow();
-    // @ts-expect-error -- nor one matrix of weights
-    expect(() => attention(three, three, three, { ...packed, returnWeights: true })).toThrow();
-    // @ts-expect-error -- nor one of scores
-    expect(() => attention(three, three, three, { ...packed, tap: "raw" })).toThrow();
     // @ts-expect-error -- not both
     expect(() => attention(x, x, x, { returnWeights: { rows: [0], topK: 1 } })).toThrow();
     // @ts-expect-error -- no float

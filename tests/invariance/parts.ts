@@ -146,7 +146,7 @@ const laws: Law[] = [
     name: "packed sequences are each sequence alone",
     count: 40,
     holds(sketch, choice, { run, same, library, engine }) {
-      // Masks, biases and lengths are for batches; what a packed call takes beside them goes by position or by head.
+      // The fast path: what goes by position or by head. Masks, biases and lengths make each sequence a call of its own.
       const { kvLengths: _kv, qLengths: _q, ...options } = withoutMasks(problemOf(sketch).options);
       const problem: Problem = { ...problemOf({ shape: sketch.shape, seed: sketch.seed, options: {} }), options };
       const { batch, qLen, kvLen, numHeads, valueHeadDim } = problem.shape;

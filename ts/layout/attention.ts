@@ -6,17 +6,19 @@
 import { SaccadeRangeError } from "../errors.ts";
 import { compileRule, proveRule } from "../mask/program.ts";
 import { asksForOffset, type Rule } from "../mask/rule.ts";
-import type { AttentionCall, Modifiers } from "../wasm/call.ts";
+import { ruleOfSequence } from "../mask/sequence.ts";
+import type { AttentionCall, Modifiers, Sequences } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
+import type { MaskProgram } from "../wasm/program.ts";
 import type { TensorView } from "../wasm/view.ts";
 import { paperSlopes } from "./alibi.ts";
 import type { CapturedAttention } from "./attention-capture.ts";
 import { type AttentionSizes, resolveSizes } from "./attention-sizes.ts";
 import { type Destinations, resolveDestinations } from "./destinations.ts";
-import { proveBias, proveFloatTensor, proveMask } from "./operands.ts";
+import { PACKED_SCORE_AXES, proveBias, proveFloatTensor, proveMask } from "./operands.ts";
 import { type NamedView, proveApart } from "./overlap.ts";
 import { oneOffset, resolveQOffset } from "./positions.ts";
-import { resolveSequences } from "./sequences.ts";
+import { lengthOf, paddedSizes, resolveSequences } from "./sequences.ts";
 import type { Shard } from "./shard.ts";
 import type { CapturedTensor } from "./tensor-like.ts";
 
@@ -28,9 +30,11 @@ export function resolveAttention(captured: CapturedAttention, instance: WasmInst
   const keyView = proveFloatTensor(key, instance, caller);
   const valueView = proveFloatTensor(value, instance, caller);
   const sequences = resolveSequences(captured, sizes);
-  proveLengths(captured, sizes);
+  proveLengths(captured, sizes, sequences);
   const qOffset = resolveQOffset(captured, sizes, sequences);
-  const destinations = resolveDestinations(captured, sizes, captured.outDtype ?? queryView.dtype, instance);
+  // A row of weights or scores is as wide as the longest sequence.
+  const wide = sequences === undefined ? sizes : { ...sizes, kvLen: sequences.maxKv };
+  const destinations = resolveDestinations(captured, wide, captured.outDtype ?? queryView.dtype, instance);
   const { axes, batch, numHeads, numKvHeads, qLen, kvLen, headDim, valueHeadDim } = sizes;
   const { out, lse, weights, tap } = destinations;
   const call: AttentionCall = {
@@ -55,7 +59,7 @@ export function resolveAttention(captured: CapturedAttention, instance: WasmInst
     causal: captured.causal,
     qOffset,
     kvLengths: captured.kvLengths,
-    modifiers: resolveModifiers(captured, sizes, qOffset, instance),
+    modifiers: resolveModifiers(captured, sizes, qOffset, instance, sequences),
     sequences,
     findEmptyRow: captured.onEmptyRow === "throw",
   };
@@ -63,8 +67,17 @@ export function resolveAttention(captured: CapturedAttention, instance: WasmInst
   return Object.freeze(call);
 }
 
-/** Lengths per batch row are at most the size that they are lengths of. */
-export function proveLengths({ kvLengths, qLengths, caller }: CapturedAttention, sizes: AttentionSizes): void {
+/** Lengths per batch row or sequence are at most the size that they are lengths of. */
+export function proveLengths(
+  { kvLengths, qLengths, caller }: CapturedAttention,
+  sizes: AttentionSizes,
+  sequences: Sequences | undefined,
+): void {
+  if (sequences !== undefined) {
+    if (kvLengths !== undefined) proveWithin(kvLengths, "kvLengths", sequences.key, "keys", caller);
+    if (qLengths !== undefined) proveWithin(qLengths, "qLengths", sequences.query, "query rows", caller);
+    return;
+  }
   if (kvLengths !== undefined) proveAtMost(kvLengths, "kvLengths", sizes.kvLen, "kvLen", caller);
   if (qLengths !== undefined) proveAtMost(qLengths, "qLengths", sizes.qLen, "qLen", caller);
 }
@@ -78,12 +91,29 @@ function proveAtMost(lengths: readonly number[], name: string, most: number, siz
   );
 }
 
+function proveWithin(
+  lengths: readonly number[],
+  name: string,
+  cumulative: readonly number[],
+  what: string,
+  caller: string,
+): void {
+  const over = lengths.findIndex((length, s) => length > lengthOf(cumulative, s));
+  if (over < 0) return;
+  throw new SaccadeRangeError(
+    "ERR_SACCADE_RANGE",
+    `${caller}: options.${name}[${over}] is ${lengths[over]}; expected at most ${lengthOf(cumulative, over)}, the ` +
+      `${what} of sequence ${over}`,
+  );
+}
+
 /** What a call says beyond scale, causal and valid keys, proved. */
 export function resolveModifiers(
   captured: CapturedAttention,
   sizes: AttentionSizes,
   qOffset: readonly number[] | number | undefined,
   instance: WasmInstance,
+  sequences: Sequences | undefined,
 ): Modifiers | undefined {
   const { softcap, window, qLengths, mask, rule, bias, alibiSlopes, sinks, caller } = captured;
   if (
@@ -98,13 +128,17 @@ export function resolveModifiers(
   ) {
     return undefined;
   }
+  const full = sequences === undefined ? sizes : paddedSizes(sizes, sequences);
+  const axes = sequences === undefined ? undefined : PACKED_SCORE_AXES;
   return {
     softcap,
     window,
     qLengths,
-    mask: mask === undefined ? undefined : proveMask(mask, sizes, instance, caller),
-    program: rule === undefined ? undefined : resolveRule(rule, sizes, qOffset, caller),
-    bias: bias === undefined ? undefined : proveBias(bias, sizes, instance, caller),
+    mask: mask === undefined ? undefined : proveMask(mask, full, instance, caller, axes),
+    program: rule === undefined || sequences !== undefined ? undefined : resolveRule(rule, sizes, qOffset, caller),
+    programs:
+      rule === undefined || sequences === undefined ? undefined : resolveRules(rule, full, qOffset, sequences, caller),
+    bias: bias === undefined ? undefined : proveBias(bias, full, instance, caller, axes),
     alibiSlopes: alibiSlopes === "auto" ? paperSlopes(sizes.numHeads) : alibiSlopes,
     sinks,
   };
@@ -119,6 +153,23 @@ function resolveRule(
   const sizes = { batch, numHeads, qLen, kvLen, qOffset: asksForOffset(rule) ? oneOffset(qOffset, caller) : 0 };
   proveRule(rule, sizes, caller);
   return compileRule(rule, sizes, shard?.kvEnd);
+}
+
+/** One program per sequence: positions count from its own first row and key. */
+function resolveRules(
+  rule: Rule,
+  { batch, numHeads, qLen: maxQ, kvLen: maxKv }: AttentionSizes,
+  qOffset: readonly number[] | number | undefined,
+  { query, key }: Sequences,
+  caller: string,
+): readonly MaskProgram[] {
+  proveRule(rule, { batch, numHeads, qLen: maxQ, kvLen: maxKv, qOffset: 0 }, caller, true);
+  return Array.from({ length: batch }, (_, s) => {
+    const qLen = lengthOf(query, s);
+    const kvLen = lengthOf(key, s);
+    const offset = typeof qOffset === "object" ? qOffset[s]! : (qOffset ?? 0);
+    return compileRule(ruleOfSequence(rule, s, qLen, kvLen), { batch: 1, numHeads, qLen, kvLen, qOffset: offset });
+  });
 }
 
 function proveOutputsApart(

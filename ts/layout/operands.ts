@@ -12,6 +12,12 @@ import { type CapturedTensor, proveTensor } from "./tensor-like.ts";
 /** A view of floats. */
 export type FloatView = TensorView & { readonly dtype: FloatDType };
 
+/** What masks and biases broadcast to. */
+const SCORE_AXES: readonly string[] = ["batch", "numHeads", "qLen", "kvLen"];
+
+/** The same for packed sequences: a batch of them, each padded to the longest. */
+export const PACKED_SCORE_AXES: readonly string[] = ["sequences", "numHeads", "maxQ", "maxKv"];
+
 /** Proves a query, key, value or bias: floats. */
 export function proveFloatTensor(captured: CapturedTensor, instance: WasmInstance, caller: string): FloatView {
   const view = proveTensor(captured, instance, caller);
@@ -28,6 +34,7 @@ export function proveMask(
   sizes: AttentionSizes,
   instance: WasmInstance,
   caller: string,
+  axes: readonly string[] = SCORE_AXES,
 ): TensorView {
   const view = proveTensor(captured, instance, caller);
   const { dtype } = view;
@@ -38,7 +45,7 @@ export function proveMask(
         `${isFloat(dtype) ? "; numbers to add to the scores are options.bias" : ""}`,
     );
   }
-  proveBroadcast(captured, sizes, caller);
+  proveBroadcast(captured, sizes, axes, caller);
   return view;
 }
 
@@ -48,14 +55,20 @@ export function proveBias(
   sizes: AttentionSizes,
   instance: WasmInstance,
   caller: string,
+  axes: readonly string[] = SCORE_AXES,
 ): FloatView {
   const view = proveFloatTensor(captured, instance, caller);
-  proveBroadcast(captured, sizes, caller);
+  proveBroadcast(captured, sizes, axes, caller);
   return view;
 }
 
 /** Numpy's rule: from the last axis, each is the call's size or 1; axes may be missing in front. */
-function proveBroadcast({ name, shape }: CapturedTensor, sizes: AttentionSizes, caller: string): void {
+function proveBroadcast(
+  { name, shape }: CapturedTensor,
+  sizes: AttentionSizes,
+  axes: readonly string[],
+  caller: string,
+): void {
   const { batch, numHeads, qLen, kvLen } = sizes;
   const full = [batch, numHeads, qLen, kvLen];
   const rank = shape.length;
@@ -64,10 +77,10 @@ function proveBroadcast({ name, shape }: CapturedTensor, sizes: AttentionSizes, 
   }
   const wrong = shape.findIndex((size, axis) => size !== 1 && size !== full[4 - rank + axis]);
   if (wrong < 0) return;
-  const meaning = ["batch", "numHeads", "qLen", "kvLen"][4 - rank + wrong]!;
+  const meaning = axes[4 - rank + wrong]!;
   throw shapeError(
     caller,
     `${name}.shape[${wrong}] (${meaning}) is ${shape[wrong]}; expected ${full[4 - rank + wrong]} or 1, to broadcast to ` +
-      `[batch, numHeads, qLen, kvLen], which is [${full.join(", ")}]`,
+      `[${axes.join(", ")}], which is [${full.join(", ")}]`,
   );
 }

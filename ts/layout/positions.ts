@@ -7,6 +7,7 @@ import { asksForOffset } from "../mask/rule.ts";
 import type { Sequences } from "../wasm/call.ts";
 import type { CapturedAttention } from "./attention-capture.ts";
 import type { AttentionSizes } from "./attention-sizes.ts";
+import { lengthOf } from "./sequences.ts";
 
 /** The first option of a call by which positions matter, as messages call it. */
 function positionalOption({ causal, window, alibiSlopes, rule }: CapturedAttention): string | undefined {
@@ -51,21 +52,24 @@ export function resolveQOffset(
 }
 
 function offsetsOfSequences(
-  { qOffset, caller }: CapturedAttention,
+  { qOffset, kvLengths, qLengths, caller }: CapturedAttention,
   option: string,
   { query, key }: Sequences,
 ): readonly number[] | number | undefined {
-  const length = (cumulative: readonly number[], s: number): number => cumulative[s + 1]! - cumulative[s]!;
   if (qOffset === undefined) {
     for (let s = 0; s + 1 < query.length; s++) {
-      const qLen = length(query, s);
-      if (qLen !== length(key, s)) throw missing(option, qLen, length(key, s), ` (sequence ${s})`, caller);
+      const qLen = lengthOf(query, s);
+      const kvLen = lengthOf(key, s);
+      if (qLen !== kvLen) throw missing(option, qLen, kvLen, ` (sequence ${s})`, caller);
     }
     return undefined;
   }
   if (qOffset === "top-left") return undefined;
   if (qOffset !== "bottom-right") return qOffset;
-  return Array.from({ length: query.length - 1 }, (_, s) => length(key, s) - length(query, s));
+  return Array.from(
+    { length: query.length - 1 },
+    (_, s) => (kvLengths?.[s] ?? lengthOf(key, s)) - (qLengths?.[s] ?? lengthOf(query, s)),
+  );
 }
 
 /**

@@ -7,9 +7,6 @@ import type { Sequences } from "../wasm/call.ts";
 import type { CapturedAttention } from "./attention-capture.ts";
 import { type AttentionSizes, shapeError } from "./attention-sizes.ts";
 
-/** Options that speak of batch rows or of one matrix of scores, which a packed call does not have. */
-const REFUSED = ["kvLengths", "qLengths", "mask", "rule", "bias", "tap", "returnWeights"] as const;
-
 /**
  * The sequences of a call, proved; undefined where it is not packed.
  *
@@ -23,14 +20,6 @@ export function resolveSequences(captured: CapturedAttention, sizes: AttentionSi
     throw new SaccadeTypeError(
       "ERR_SACCADE_OPTION",
       `${caller}: options.${given} is given without options.${missing}; packed sequences need both`,
-    );
-  }
-  for (const name of REFUSED) {
-    if (captured[name] === undefined) continue;
-    const option = name === "rule" ? "mask" : name;
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_OPTION",
-      `${caller}: options.${option} cannot be combined with cuQLens and cuKvLens; call once per sequence for that`,
     );
   }
   const rank = captured.query.shape.length;
@@ -48,7 +37,23 @@ export function resolveSequences(captured: CapturedAttention, sizes: AttentionSi
       `options.cuKvLens has ${key.length} entries, options.cuQLens has ${query.length}; expected the same number`,
     );
   }
-  return { query, key };
+  return { query, key, maxQ: longest(query), maxKv: longest(key) };
+}
+
+/** How many rows sequence `s` has. */
+export function lengthOf(cumulative: readonly number[], s: number): number {
+  return cumulative[s + 1]! - cumulative[s]!;
+}
+
+function longest(cumulative: readonly number[]): number {
+  let most = 0;
+  for (let s = 0; s + 1 < cumulative.length; s++) most = Math.max(most, lengthOf(cumulative, s));
+  return most;
+}
+
+/** The sizes of the batch that the sequences would be, each padded to the longest: what masks and biases broadcast to. */
+export function paddedSizes(sizes: AttentionSizes, { query, maxQ, maxKv }: Sequences): AttentionSizes {
+  return { ...sizes, batch: query.length - 1, qLen: maxQ, kvLen: maxKv };
 }
 
 function proveCumulative(list: readonly number[], total: number, name: string, tensor: string, caller: string): void {

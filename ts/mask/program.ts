@@ -18,6 +18,9 @@ const AND = 8;
 const OR = 9;
 const NOT = 10;
 
+const NAMES = ["batch", "numHeads", "qLen", "kvLen"];
+const PACKED_NAMES = ["sequences", "numHeads", "maxQ", "maxKv"];
+
 /** The most instructions that the wasm takes. */
 export const MOST_INSTRUCTIONS = 64;
 
@@ -66,47 +69,49 @@ export function storedStrides([batch, heads, rows, columns]: readonly number[]):
 }
 
 /**
+ * @param packed - whether the sizes are those of packed sequences, each padded to the longest: a list of a number per
+ *   position may then be longer
  * @throws RangeError `ERR_SACCADE_SHAPE`, `ERR_SACCADE_RANGE` where a part of the rule is of another size than the call
  */
-export function proveRule(rule: Rule, sizes: RuleSizes, caller: string): void {
+export function proveRule(rule: Rule, sizes: RuleSizes, caller: string, packed = false): void {
   const { batch, numHeads, qLen, kvLen } = sizes;
+  const names = packed ? PACKED_NAMES : NAMES;
   switch (rule.kind) {
     case "and":
     case "or":
-      proveRule(rule.left, sizes, caller);
-      proveRule(rule.right, sizes, caller);
+      proveRule(rule.left, sizes, caller, packed);
+      proveRule(rule.right, sizes, caller, packed);
       break;
     case "not":
-      proveRule(rule.of, sizes, caller);
+      proveRule(rule.of, sizes, caller, packed);
       break;
     case "prefix":
-      perBatchRow(rule.lengths.length, batch, "BitMask.prefixLm: lengths", caller);
+      perBatchRow(rule.lengths.length, batch, "BitMask.prefixLm: lengths", packed, caller);
       break;
     case "document":
       for (const [side, { rows, length }, expected] of [
         ["query", rule.query, qLen],
         ["key", rule.key, kvLen],
       ] as const) {
-        perBatchRow(rows, batch, `BitMask.document: ${side}`, caller);
-        if (length !== expected) {
-          const name = side === "query" ? "qLen" : "kvLen";
+        perBatchRow(rows, batch, `BitMask.document: ${side}`, packed, caller);
+        if (packed ? length < expected : length !== expected) {
+          const name = names[side === "query" ? 2 : 3];
           throw misfit(caller, `BitMask.document: ${side} has ${length} numbers; ${name} is ${expected}`);
         }
       }
       break;
     case "global":
-      within(rule.query, qLen, "query", "qLen", caller);
-      within(rule.key, kvLen, "key", "kvLen", caller);
+      within(rule.query, qLen, "query", names[2]!, caller);
+      within(rule.key, kvLen, "key", names[3]!, caller);
       break;
     case "stored": {
       const { shape } = rule.bits;
       const expected = [batch, numHeads, qLen, kvLen];
       const wrong = shape.findIndex((size, axis) => size !== expected[axis] && (size !== 1 || axis === 3));
       if (wrong >= 0) {
-        const name = ["batch", "numHeads", "qLen", "kvLen"][wrong];
         throw misfit(
           caller,
-          `BitMask.fromTensor: its bits are [${shape.join(", ")}]; ${name} is ${expected[wrong]}` +
+          `BitMask.fromTensor: its bits are [${shape.join(", ")}]; ${names[wrong]} is ${expected[wrong]}` +
             `${wrong < 3 ? " (or 1)" : ""}`,
         );
       }
@@ -118,9 +123,14 @@ function misfit(caller: string, detail: string): SaccadeRangeError {
   return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: mask does not fit the call: ${detail}`);
 }
 
-function perBatchRow(rows: number, batch: number, name: string, caller: string): void {
+function perBatchRow(rows: number, batch: number, name: string, packed: boolean, caller: string): void {
   if (rows === 1 || rows === batch) return;
-  throw misfit(caller, `${name} is given for ${rows} batch rows; batch is ${batch}`);
+  throw misfit(
+    caller,
+    packed
+      ? `${name} is given for ${rows} sequences; there are ${batch}`
+      : `${name} is given for ${rows} batch rows; batch is ${batch}`,
+  );
 }
 
 function within(indices: readonly number[], length: number, side: string, name: string, caller: string): void {

@@ -45,12 +45,14 @@ export interface Window {
 export interface Modifiers {
   readonly softcap: number | undefined;
   readonly window: Window | undefined;
-  /** Valid query rows per batch row. */
+  /** Valid query rows per batch row, or per sequence. */
   readonly qLengths: readonly number[] | undefined;
-  /** Bytes that broadcast to `[batch, numHeads, qLen, kvLen]`; not 0 = may attend. */
+  /** Bytes that broadcast to `[batch, numHeads, qLen, kvLen]` (`[sequences, numHeads, maxQ, maxKv]`); not 0 = may attend. */
   readonly mask: TensorView | undefined;
   readonly program: MaskProgram | undefined;
-  /** Floats that broadcast to `[batch, numHeads, qLen, kvLen]`. */
+  /** The programs of packed sequences, in place of one. */
+  readonly programs?: readonly MaskProgram[] | undefined;
+  /** Floats that broadcast as the mask does. */
   readonly bias: TensorView | undefined;
   /** One per query head. */
   readonly alibiSlopes: Float32Array | undefined;
@@ -62,6 +64,10 @@ export interface Modifiers {
 export interface Sequences {
   readonly query: readonly number[];
   readonly key: readonly number[];
+  /** Query rows of the longest sequence. */
+  readonly maxQ: number;
+  /** The most keys that a sequence has. */
+  readonly maxKv: number;
 }
 
 /** Keys from one position to another. */
@@ -96,7 +102,7 @@ export interface AttentionCall {
   readonly causal: boolean;
   /** Position of query row 0, of all batch rows (or sequences) or of each; undefined: 0. */
   readonly qOffset: readonly number[] | number | undefined;
-  /** Valid keys per batch row; undefined: all. */
+  /** Valid keys per batch row, or per sequence; undefined: all. */
   readonly kvLengths: readonly number[] | undefined;
   /** Undefined: none of them. */
   readonly modifiers: Modifiers | undefined;

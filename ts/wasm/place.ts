@@ -17,7 +17,7 @@ export interface Placed {
 }
 
 /** The whole memory as elements of a dtype's size. */
-function rawMemory(dtype: DType, views: MemoryViews): RawArray {
+export function rawMemory(dtype: DType, views: MemoryViews): RawArray {
   const size = ELEMENT_BYTE_LENGTH[dtype];
   return size === 4 ? views.i32 : size === 2 ? views.u16 : views.u8;
 }

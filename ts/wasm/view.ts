@@ -3,7 +3,8 @@
  * proved: the strides fit in 32 bits, the last axis is contiguous, and every element lies inside the memory.
  */
 
-import type { DType } from "../dtype.ts";
+import { type DType, ELEMENT_BYTE_LENGTH } from "../dtype.ts";
+import { isContiguous } from "../layout/shape.ts";
 
 /** Elements as bits: copying through integers cannot change a NaN. */
 export type RawArray = Int32Array | Uint16Array | Uint8Array;
@@ -35,6 +36,34 @@ export function contiguousStrides(shape: readonly number[], elements: number): n
     stride *= shape[axis]!;
   }
   return strides;
+}
+
+/** A part of a proved view. One without elements lies nowhere: its place could be past the end of the memory. */
+export function sliceView(view: TensorView, from: readonly number[], shape: readonly number[]): TensorView {
+  const { dtype, strides, address, outside } = view;
+  const elements = shape.reduce((product, size) => product * size, 1);
+  if (elements === 0) {
+    const size = ELEMENT_BYTE_LENGTH[dtype];
+    const none = size === 4 ? new Int32Array(0) : size === 2 ? new Uint16Array(0) : new Uint8Array(0);
+    const flat = contiguousStrides(shape, 0);
+    return { dtype, shape, strides: flat, elements, span: 0, contiguous: true, address: -1, outside: none };
+  }
+  let first = 0;
+  let span = 1;
+  for (let axis = 0; axis < shape.length; axis++) {
+    first += from[axis]! * strides[axis]!;
+    span += (shape[axis]! - 1) * strides[axis]!;
+  }
+  return {
+    dtype,
+    shape,
+    strides,
+    elements,
+    span,
+    contiguous: isContiguous(shape, strides),
+    address: address < 0 ? -1 : address + first * ELEMENT_BYTE_LENGTH[dtype],
+    outside: outside?.subarray(first, first + span),
+  };
 }
 
 /** Below this many elements in a row a plain loop beats making a view for `set`. */
