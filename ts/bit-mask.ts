@@ -265,7 +265,8 @@ function offset(value: unknown, caller: string): RuleOffset {
       `${caller}: qOffset is ${describe(value)}; expected an integer, "bottom-right" or "top-left"`,
     );
   }
-  return proveInteger(value, I32_MINIMUM, I32_MAXIMUM, caller, "qOffset");
+  // The smallest i32 stands for the offset of the call.
+  return proveInteger(value, I32_MINIMUM + 1, I32_MAXIMUM, caller, "qOffset");
 }
 
 function empty(caller: string, name: string): SaccadeRangeError {

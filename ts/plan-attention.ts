@@ -11,11 +11,11 @@ import { type CapturedAttention, captureOptions } from "./layout/attention-captu
 import { type AttentionSizes, resolveSizes } from "./layout/attention-sizes.ts";
 import { type BlockCounts, countBlocks, type Visibility } from "./layout/block-counts.ts";
 import { optionNames, proveWord, unknownOption } from "./layout/options.ts";
-import { oneOffset, resolveQOffset } from "./layout/positions.ts";
+import { resolveQOffset } from "./layout/positions.ts";
 import { resolveSequences } from "./layout/sequences.ts";
 import { MAXIMUM_RANK, proveShape, snapshot } from "./layout/shape.ts";
 import type { CapturedTensor } from "./layout/tensor-like.ts";
-import { asksForOffset, leavesOf } from "./mask/rule.ts";
+import { leavesOf } from "./mask/rule.ts";
 import { ruleOfSequence } from "./mask/sequence.ts";
 import type { Sequences } from "./wasm/call.ts";
 import type { WasmInstance } from "./wasm/instance.ts";
@@ -97,14 +97,14 @@ export function planAttention(
       const mask = modifiers?.mask && cornerOf(modifiers.mask, index, qLen, kvLen);
       const rule = captured.rule && ruleOfSequence(captured.rule, index, qLen, kvLen);
       const offset = offsetOf(index);
-      const visibility = visibilityOf(part, { ...captured, rule }, mask, offset, index, instance, offset);
+      const visibility = visibilityOf(part, { ...captured, rule }, mask, offset, index, instance);
       addCounts(counts, countHeads(visibility, part, 0, dependsOn(captured, qOffset).byHead), 1);
     }
   } else {
     scratchBytes = scratchOf(instance, sizes, captured, dtype);
     const { byBatch, byHead } = dependsOn(captured, qOffset);
     for (let batch = 0; batch < (byBatch ? sizes.batch : Math.min(sizes.batch, 1)); batch++) {
-      const visibility = visibilityOf(sizes, captured, modifiers?.mask, offsetOf(batch), batch, instance, qOffset);
+      const visibility = visibilityOf(sizes, captured, modifiers?.mask, offsetOf(batch), batch, instance);
       addCounts(counts, countHeads(visibility, sizes, batch, byHead), byBatch ? 1 : sizes.batch);
     }
   }
@@ -199,7 +199,6 @@ function visibilityOf(
   qOffset: number,
   row: number,
   instance: WasmInstance,
-  ofCall?: readonly number[] | number | undefined,
 ): Visibility {
   const { u8 } = instance.memory(CALLER).views();
   return {
@@ -213,7 +212,7 @@ function visibilityOf(
     mask: view && { view, bytes: view.outside ?? u8.subarray(view.address) },
     rule: rule && {
       rule,
-      sizes: { batch, numHeads, qLen, kvLen, qOffset: asksForOffset(rule) ? oneOffset(ofCall, CALLER) : 0 },
+      sizes: { batch, numHeads, qLen, kvLen, qOffset },
     },
   };
 }

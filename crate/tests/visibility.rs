@@ -3,7 +3,7 @@
 mod painted;
 
 use painted::Case;
-use saccade::attention::bit_mask::{BitMask, Instruction, Rows};
+use saccade::attention::bit_mask::{BitMask, Instruction, Rows, OFFSET_OF_CALL};
 use saccade::attention::mask::Tile;
 use saccade::attention::spec::{Options, Sizes, Spec, Window};
 use saccade::error::Field;
@@ -152,6 +152,19 @@ fn bit_mask_rules() {
             run(&[a, c, Instruction::Or], "or", &|b, i, j| sees_a(b, i, j) || sees_c(b, i, j));
         }
     }
+    let of_call = BitMask::new(&[
+        Instruction::Causal { offset: OFFSET_OF_CALL },
+        Instruction::Dilated { step: 4, offset: OFFSET_OF_CALL },
+        Instruction::Window { left: 9, right: 3, offset: OFFSET_OF_CALL },
+        Instruction::Or,
+        Instruction::And,
+    ]);
+    let offsets = [17, 101];
+    let options = Options { bit_mask: of_call.as_ref(), q_offset: &offsets, ..Options::default() };
+    check(sizes(q_len, kv_len), options, "the call's offsets", |b, i, j| {
+        let position = i + i64::from(offsets[b]);
+        j <= position && ((position - j) % 4 == 0 || (position - 9..=position + 3).contains(&j))
+    });
     assert_eq!(BitMask::new(&[]), None);
     assert_eq!(BitMask::new(&[causal, causal]), None);
     assert_eq!(BitMask::new(&[Instruction::And]), None);

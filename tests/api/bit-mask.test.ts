@@ -1,5 +1,5 @@
 // BitMask: each rule against its definition, alone and combined, as a picture and as a mask of a call.
-import { attention, BitMask, init, Tensor } from "saccade";
+import { attention, BitMask, init, planAttention, Tensor } from "saccade";
 import { describe, expect, it } from "vitest";
 import { bitsOf } from "./oracle.ts";
 import { counted, expectRefusal } from "./refusal.ts";
@@ -220,4 +220,36 @@ describe("refusals", () => {
       /numHeads is 4 \(or 1\)/,
     ],
   ] as const)("%s of another size", (_, rule, code, message) => expectRefusal(fits(rule), code, message));
+});
+
+describe("offsets of the call", () => {
+  it("a rule without an offset of its own follows each batch row's", () => {
+    const row = (n: number, seed: number) => {
+      const shape = [3, n, 2, 4];
+      return { data: Float32Array.from({ length: n * 24 }, (_, i) => Math.sin(i * seed)), shape };
+    };
+    const [query, key, value] = [row(5, 1), row(90, 2), row(90, 3)];
+    const qOffset = [85, 3, -2];
+    const options = { qOffset, returnLse: true } as const;
+    const pairs = [
+      [{ mask: BitMask.causal() }, { causal: true }],
+      [{ mask: BitMask.window({ left: 7, right: 1 }) }, { window: { left: 7, right: 1 } }],
+      [
+        { mask: BitMask.causal(), kvLengths: [90, 4, 80] },
+        { causal: true, kvLengths: [90, 4, 80] },
+      ],
+    ] as const;
+    for (const [ruled, plain] of pairs) {
+      const [a, b] = [ruled, plain].map((one) => attention(query, key, value, { ...options, ...one }));
+      expect(a!.out.data).toEqual(b!.out.data);
+      expect(a!.lse.data).toEqual(b!.lse.data);
+      const shapes = { query: query.shape, key: key.shape, value: value.shape };
+      const [planned, expected] = [ruled, plain].map((one) => planAttention(shapes, { qOffset, ...one }));
+      expect(planned!.flops).toBe(expected!.flops);
+      expect(planned!.blocks).toEqual(expected!.blocks);
+    }
+    const bottomRight = { qOffset: "bottom-right", kvLengths: [90, 40, 6] } as const;
+    const a = attention(query, key, value, { ...bottomRight, mask: BitMask.causal() });
+    expect(a.out.data).toEqual(attention(query, key, value, { ...bottomRight, causal: true }).out.data);
+  });
 });

@@ -138,12 +138,6 @@ describe("qOffset is asked for where positions matter", () => {
     ["window", { window: { left: 2 } }, "OPTION", asks("window")],
     ["ALiBi", { alibiSlopes: "auto" }, "OPTION", asks("alibiSlopes")],
     ["a BitMask", { mask: BitMask.causal() }, "OPTION", asks("mask \\(a BitMask without a qOffset of its own\\)")],
-    [
-      "one that has a single offset",
-      { mask: BitMask.causal(), qOffset: "bottom-right", kvLengths: [5, 4] },
-      "OPTION",
-      /^attention: mask is a BitMask without a qOffset.* is 2 in batch row 0 and 1 in batch row 1; use options\.causal/,
-    ],
   ]);
 });
 

@@ -4,8 +4,8 @@
  */
 
 import { SaccadeRangeError } from "../errors.ts";
-import { compileRule, proveRule } from "../mask/program.ts";
-import { asksForOffset, type Rule } from "../mask/rule.ts";
+import { compileRule, OFFSET_OF_CALL, proveRule } from "../mask/program.ts";
+import type { Rule } from "../mask/rule.ts";
 import { ruleOfSequence } from "../mask/sequence.ts";
 import type { AttentionCall, Modifiers, Sequences } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
@@ -17,7 +17,7 @@ import { type AttentionSizes, resolveSizes } from "./attention-sizes.ts";
 import { type Destinations, resolveDestinations } from "./destinations.ts";
 import { PACKED_SCORE_AXES, proveBias, proveFloatTensor, proveMask } from "./operands.ts";
 import { type NamedView, proveApart } from "./overlap.ts";
-import { oneOffset, resolveQOffset } from "./positions.ts";
+import { resolveQOffset } from "./positions.ts";
 import { lengthOf, paddedSizes, resolveSequences } from "./sequences.ts";
 import type { Shard } from "./shard.ts";
 import type { CapturedTensor } from "./tensor-like.ts";
@@ -150,7 +150,13 @@ function resolveRule(
   qOffset: readonly number[] | number | undefined,
   caller: string,
 ): Modifiers["program"] {
-  const sizes = { batch, numHeads, qLen, kvLen, qOffset: asksForOffset(rule) ? oneOffset(qOffset, caller) : 0 };
+  const sizes = {
+    batch,
+    numHeads,
+    qLen,
+    kvLen,
+    qOffset: typeof qOffset === "object" ? OFFSET_OF_CALL : (qOffset ?? 0),
+  };
   proveRule(rule, sizes, caller);
   return compileRule(rule, sizes, shard?.kvEnd);
 }

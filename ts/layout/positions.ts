@@ -71,21 +71,3 @@ function offsetsOfSequences(
     (_, s) => (kvLengths?.[s] ?? lengthOf(key, s)) - (qLengths?.[s] ?? lengthOf(query, s)),
   );
 }
-
-/**
- * One offset for a whole call, for a mask that has one only.
- *
- * @throws TypeError `ERR_SACCADE_OPTION` where batch rows have different ones
- */
-export function oneOffset(qOffset: readonly number[] | number | undefined, caller: string): number {
-  if (qOffset === undefined) return 0;
-  if (typeof qOffset === "number") return qOffset;
-  const first = qOffset[0] ?? 0;
-  const other = qOffset.findIndex((offset) => offset !== first);
-  if (other < 0) return first;
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_OPTION",
-    `${caller}: mask is a BitMask without a qOffset of its own, but options.qOffset is ${first} in batch row 0 and ` +
-      `${qOffset[other]} in batch row ${other}; use options.causal or options.window, or give the BitMask a qOffset`,
-  );
-}

@@ -18,6 +18,9 @@ const AND = 8;
 const OR = 9;
 const NOT = 10;
 
+/** In a program: where the call says the row is, be it another place in each batch row. */
+export const OFFSET_OF_CALL: number = -(2 ** 31);
+
 const NAMES = ["batch", "numHeads", "qLen", "kvLen"];
 const PACKED_NAMES = ["sequences", "numHeads", "maxQ", "maxKv"];
 
@@ -30,7 +33,7 @@ export interface RuleSizes {
   readonly numHeads: number;
   readonly qLen: number;
   readonly kvLen: number;
-  /** Position of query row 0 for the rules that have none of their own. */
+  /** Position of query row 0 for the rules that have none of their own; in a program also {@link OFFSET_OF_CALL}. */
   readonly qOffset: number;
 }
 

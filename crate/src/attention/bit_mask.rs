@@ -11,7 +11,10 @@ pub const MAX_LENGTH: usize = 64;
 const MAX_DEPTH: usize = 16;
 const BLOCK: usize = super::BLOCK_KV;
 
-/// One instruction. Positions of rows are `i + offset`.
+/// An offset that means: where the call says the row is.
+pub const OFFSET_OF_CALL: i32 = i32::MIN;
+
+/// One instruction. Positions of rows are `i + offset`, or the call's with [`OFFSET_OF_CALL`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[allow(missing_docs)] // The fields are named in each line of documentation.
 pub enum Instruction<'a> {
@@ -86,8 +89,8 @@ impl<'a> BitMask<'a> {
         Some(Self { instructions, length: program.len() })
     }
 
-    /// What a row sees of a block. Bits past the last key mean nothing.
-    pub fn word(&self, [batch, i, head]: [usize; 3], block: usize) -> u64 {
+    /// What a row, whose place among the keys is `position`, sees of a block. Bits past the last key mean nothing.
+    pub fn word(&self, [batch, i, head]: [usize; 3], position: i64, block: usize) -> u64 {
         let mut stack = [0u64; MAX_DEPTH];
         let mut top = 0;
         for instruction in &self.instructions[..self.length] {
@@ -104,7 +107,7 @@ impl<'a> BitMask<'a> {
                     top -= 1;
                     !stack[top]
                 }
-                leaf => leaf.word([batch, i, head], block),
+                leaf => leaf.word([batch, i, head], position, block),
             };
             stack[top] = word;
             top += 1;
@@ -114,16 +117,17 @@ impl<'a> BitMask<'a> {
 }
 
 impl Instruction<'_> {
-    fn word(&self, [batch, i, head]: [usize; 3], block: usize) -> u64 {
+    fn word(&self, [batch, i, head]: [usize; 3], position: i64, block: usize) -> u64 {
         let start = (block * BLOCK) as i64;
         let column = |j: i64| (j - start).clamp(0, BLOCK as i64) as u32;
         let keys = |from: i64, to: i64| bits::range(column(from), column(to.max(from)));
         let gather = |f: &dyn Fn(usize) -> bool| (0..BLOCK).fold(0, |word, c| word | u64::from(f(c)) << c);
+        let position = |offset: i32| if offset == OFFSET_OF_CALL { position } else { i as i64 + i64::from(offset) };
         match *self {
             Self::All | Self::And | Self::Or | Self::Not => u64::MAX,
-            Self::Causal { offset } => keys(0, i as i64 + i64::from(offset) + 1),
+            Self::Causal { offset } => keys(0, position(offset) + 1),
             Self::Window { left, right, offset } => {
-                let position = i as i64 + i64::from(offset);
+                let position = position(offset);
                 let from = if left == u32::MAX { i64::MIN / 2 } else { position - i64::from(left) };
                 let to = if right == u32::MAX { i64::MAX / 2 } else { position + i64::from(right) + 1 };
                 keys(from, to)
@@ -137,7 +141,7 @@ impl Instruction<'_> {
                 bits::of_equal(&keys[..keys.len().min(BLOCK)], *number)
             }
             Self::Dilated { step, offset } => {
-                let position = i as i64 + i64::from(offset) - start;
+                let position = position(offset) - start;
                 gather(&|c| (position - c as i64) % i64::from(step.max(1)) == 0)
             }
             Self::Global { query, key } => {

@@ -163,7 +163,7 @@ impl<'a> Tile<'a> {
         if let Some(mask) = self.spec.options.bit_mask {
             for (r, row) in rows.iter_mut().enumerate().take(self.n).filter(|(_, row)| **row != 0) {
                 let (i, h) = place(r);
-                *row &= mask.word([self.batch, i, h], block);
+                *row &= mask.word([self.batch, i, h], self.spec.position(self.batch, i), block);
             }
         }
         let any = rows[..self.n].iter().fold(0, |any, row| any | row);

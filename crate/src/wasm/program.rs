@@ -1,5 +1,7 @@
 //! A bit mask's program as the host writes it: words, an opcode and then its arguments.
 //!
+//! Offsets of `i32::MIN` stand for the call's.
+//!
 //! | opcode | arguments |
 //! |---|---|
 //! | 1 causal | offset |
