@@ -3,26 +3,11 @@
  */
 
 import { SaccadeRangeError } from "../errors.ts";
-import type { AxisOrder, KeyRange } from "../wasm/call.ts";
+import type { AttentionSizes } from "../wasm/call.ts";
 import type { CapturedAttention } from "./attention-capture.ts";
 import { axesOf } from "./axes.ts";
 import { resolveShard, type Shard } from "./shard.ts";
 import type { CapturedTensor } from "./tensor-like.ts";
-
-/** Sizes, and where each is found. */
-export interface AttentionSizes {
-  readonly axes: AxisOrder;
-  readonly batch: number;
-  readonly numHeads: number;
-  readonly numKvHeads: number;
-  readonly qLen: number;
-  /** All keys of the call, those of other shards included. */
-  readonly kvLen: number;
-  /** The keys that are here, where they are not all. */
-  readonly shard: KeyRange | undefined;
-  readonly headDim: number;
-  readonly valueHeadDim: number;
-}
 
 /** @throws RangeError `ERR_SACCADE_SHAPE` where the shapes do not fit each other */
 export function resolveSizes(

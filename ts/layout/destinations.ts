@@ -4,11 +4,11 @@
 
 import type { DType, FloatDType } from "../dtype.ts";
 import { SaccadeTypeError } from "../errors.ts";
-import type { Destination, TapCall, WeightsCall } from "../wasm/call.ts";
+import type { AttentionSizes, Destination, TapCall, WeightsCall } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { CapturedAttention } from "./attention-capture.ts";
 import type { WantedWeights } from "./attention-capture-results.ts";
-import { type AttentionSizes, shapeError } from "./attention-sizes.ts";
+import { shapeError } from "./attention-sizes.ts";
 import { countElements } from "./shape.ts";
 import { type CapturedTensor, dtypeOf, proveTensor } from "./tensor-like.ts";
 

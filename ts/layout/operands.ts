@@ -4,9 +4,10 @@
 
 import { type FloatDType, isFloat } from "../dtype.ts";
 import { SaccadeTypeError } from "../errors.ts";
+import type { AttentionSizes } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { TensorView } from "../wasm/view.ts";
-import { type AttentionSizes, shapeError } from "./attention-sizes.ts";
+import { shapeError } from "./attention-sizes.ts";
 import { type CapturedTensor, proveTensor } from "./tensor-like.ts";
 
 /** A view of floats. */

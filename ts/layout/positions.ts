@@ -4,9 +4,8 @@
 
 import { SaccadeTypeError } from "../errors.ts";
 import { asksForOffset } from "../mask/rule.ts";
-import type { Sequences } from "../wasm/call.ts";
+import type { AttentionSizes, Sequences } from "../wasm/call.ts";
 import type { CapturedAttention } from "./attention-capture.ts";
-import type { AttentionSizes } from "./attention-sizes.ts";
 import { lengthOf } from "./sequences.ts";
 
 /** The first option of a call by which positions matter, as messages call it. */

@@ -3,9 +3,9 @@
  */
 
 import { SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
-import type { Sequences } from "../wasm/call.ts";
+import type { AttentionSizes, Sequences } from "../wasm/call.ts";
 import type { CapturedAttention } from "./attention-capture.ts";
-import { type AttentionSizes, shapeError } from "./attention-sizes.ts";
+import { shapeError } from "./attention-sizes.ts";
 
 /**
  * The sequences of a call, proved; undefined where it is not packed.

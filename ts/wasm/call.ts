@@ -76,9 +76,9 @@ export interface KeyRange {
   readonly kvEnd: number;
 }
 
-/** Attention with every default filled in and every length proved. */
-export interface AttentionCall {
-  readonly caller: string;
+/** Sizes of a call, and where each is found. */
+export interface AttentionSizes {
+  readonly axes: AxisOrder;
   readonly batch: number;
   readonly numHeads: number;
   readonly numKvHeads: number;
@@ -89,7 +89,11 @@ export interface AttentionCall {
   readonly shard: KeyRange | undefined;
   readonly headDim: number;
   readonly valueHeadDim: number;
-  readonly axes: AxisOrder;
+}
+
+/** Attention with every default filled in and every length proved. */
+export interface AttentionCall extends AttentionSizes {
+  readonly caller: string;
   readonly query: TensorView;
   readonly key: TensorView;
   readonly value: TensorView;
