@@ -1,5 +1,5 @@
 /**
- * PyTorch: `torch.nn.functional.scaled_dot_product_attention`.
+ * PyTorch: `torch.nn.functional.scaled_dot_product_attention`, and the softcap of `flex_attention`.
  */
 
 import { BitMask } from "../bit-mask.ts";
@@ -9,9 +9,9 @@ import { contradiction, readBoolean, readCall, readNumber, refuseDropout, type S
 import { asMaskOrBias, readTensor } from "./tensor.ts";
 
 const CALLER = "compat.torch";
-const NAMES = ["attnMask", "dropoutP", "isCausal", "scale", "enableGqa"] as const;
+const NAMES = ["attnMask", "dropoutP", "isCausal", "scale", "enableGqa", "softcap"] as const;
 
-/** The arguments of `scaled_dot_product_attention` beside query, key and value. */
+/** The arguments of `scaled_dot_product_attention` beside query, key and value, and one of `flex_attention`. */
 export interface TorchCall {
   /** Boolean (true = attend; a BitMask too) or float (added to the scores); broadcast to `[batch, heads, L, S]`. */
   readonly attnMask?: TensorLike | Tensor | BitMask | null | undefined;
@@ -23,6 +23,11 @@ export interface TorchCall {
   readonly scale?: number | null | undefined;
   /** Fewer key heads than query heads: always allowed here, in PyTorch's order of heads. */
   readonly enableGqa?: boolean | null | undefined;
+  /**
+   * Of `flex_attention`, whose `score_mod` is then `softcap * tanh(score / softcap)`: the score modification that a
+   * function of numbers cannot say through `attnMask`. Applied before the mask.
+   */
+  readonly softcap?: number | null | undefined;
 }
 
 /** What {@link torch} gives. */
@@ -33,6 +38,7 @@ export interface TorchOptions {
   readonly mask?: TensorLike | Tensor | BitMask;
   readonly bias?: TensorLike | Tensor;
   readonly scale?: number;
+  readonly softcap?: number;
 }
 
 /**
@@ -52,11 +58,16 @@ export interface TorchOptions {
  * ```
  */
 export function torch(call: Spelled<TorchCall> = {}): TorchOptions {
-  const { attnMask, dropoutP, isCausal, scale, enableGqa } = readCall(call, NAMES, CALLER);
+  const { attnMask, dropoutP, isCausal, scale, enableGqa, softcap } = readCall(call, NAMES, CALLER);
   refuseDropout(dropoutP, CALLER, "dropoutP");
   readBoolean(enableGqa, CALLER, "enableGqa");
   const factor = readNumber(scale, CALLER, "scale");
-  const common = { layout: "bhsd", ...(factor === undefined ? {} : { scale: factor }) } as const;
+  const cap = readNumber(softcap, CALLER, "softcap");
+  const common = {
+    layout: "bhsd",
+    ...(factor === undefined ? {} : { scale: factor }),
+    ...(cap === undefined ? {} : { softcap: cap }),
+  } as const;
   const causal = readBoolean(isCausal, CALLER, "isCausal");
   if (attnMask === undefined) return causal ? { ...common, causal, qOffset: "top-left" } : common;
   if (causal) {
