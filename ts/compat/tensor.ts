@@ -5,8 +5,8 @@
 
 import { type DType, ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
 import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
-import { countElements, proveInteger, proveStrides, snapshot, spanOf } from "../layout/shape.ts";
-import { captureTensor, dtypeOf, ResidentHandle, type TensorLike } from "../layout/tensor-like.ts";
+import { countElements, proveInteger, snapshot, spanOf } from "../layout/shape.ts";
+import { captureTensor, dtypeOf, proveLayout, ResidentHandle, type TensorLike } from "../layout/tensor-like.ts";
 import { arrayFacts, dataArray, rawArray } from "../layout/typed-array.ts";
 import type { PlainTensor, Tensor } from "../tensor.ts";
 import { contiguousStrides, type RawArray } from "../wasm/view.ts";
@@ -39,14 +39,7 @@ export function readTensor(value: unknown, caller: string, name: string): Source
     const strides = contiguousStrides(shape, elements);
     return { name, dtype, shape, strides, offset: 0, data: () => tensor.view() as TensorData, given: tensor };
   }
-  const strides =
-    captured.strides === undefined
-      ? contiguousStrides(shape, elements)
-      : proveStrides(captured.strides, shape, caller, `${name}.strides`);
-  const offset =
-    captured.offset === undefined
-      ? 0
-      : proveInteger(captured.offset, 0, Number.MAX_SAFE_INTEGER, caller, `${name}.offset`);
+  const { strides, offset } = proveLayout(captured, elements, caller);
   const { length } = arrayFacts(captured.data, caller, name);
   const reach = offset + (elements === 0 ? 0 : spanOf(shape, strides));
   const exact = captured.strides === undefined && captured.offset === undefined;

@@ -141,6 +141,21 @@ export function dtypeOf(captured: CapturedTensor, caller: string): DType {
   return captured.resident?.view.dtype ?? resolveDType(captured.data, captured.dtype, caller, captured.name);
 }
 
+/** The strides and offset of a plain tensor of `elements` elements: those given, proved, or row-major ones from 0. */
+export function proveLayout(
+  { name, shape, strides, offset }: CapturedTensor,
+  elements: number,
+  caller: string,
+): { readonly strides: readonly number[]; readonly offset: number } {
+  return {
+    strides:
+      strides === undefined
+        ? contiguousStrides(shape, elements)
+        : proveStrides(strides, shape, caller, `${name}.strides`),
+    offset: offset === undefined ? 0 : proveInteger(offset, 0, Number.MAX_SAFE_INTEGER, caller, `${name}.offset`),
+  };
+}
+
 /**
  * Proves a captured tensor: every element that its shape and strides reach exists. Runs no code of the caller.
  *
@@ -160,14 +175,7 @@ export function proveTensor(captured: CapturedTensor, instance: WasmInstance | u
   }
   const dtype = dtypeOf(captured, caller);
   const elements = countElements(shape, caller, `${name}.shape`);
-  const strides =
-    captured.strides === undefined
-      ? contiguousStrides(shape, elements)
-      : proveStrides(captured.strides, shape, caller, `${name}.strides`);
-  const offset =
-    captured.offset === undefined
-      ? 0
-      : proveInteger(captured.offset, 0, Number.MAX_SAFE_INTEGER, caller, `${name}.offset`);
+  const { strides, offset } = proveLayout(captured, elements, caller);
   const { buffer, byteOffset, length } = arrayFacts(captured.data, caller, name);
   const span = elements === 0 ? 0 : spanOf(shape, strides);
   if (offset + span > length) throw tooShort(captured, shape, strides, offset, elements, span, length, caller);

@@ -1,7 +1,7 @@
 //! Argument blocks become checked calls: the proof that what a block points at can be used.
 
 use super::block::{dtype, flag, weights_kind, Block, Operand as Place};
-use super::memory::Span;
+use super::memory::{contiguous, Span};
 use super::merge::PartialArgs;
 use super::program;
 use crate::attention::bit_mask::BitMask;
@@ -197,16 +197,8 @@ impl AttentionArgs {
 
     /// A contiguous f32 `[batch, heads, rows, width]`.
     fn contiguous(&self, pointer: u32, heads: u32, rows: u32, width: u32, field: Field) -> Result<Located, Error> {
-        let sizes = [self.block.batch, heads, rows, width];
-        let bytes = sizes.iter().try_fold(4u64, |p, n| p.checked_mul(u64::from(*n)));
-        if bytes.is_none_or(|bytes| bytes > u64::from(u32::MAX)) {
-            return Err(Error::new(Reason::Size, field));
-        }
-        let [batch, heads, rows, width] = sizes.map(|n| n as usize);
-        // Strides of empty axes may wrap; nothing is reached through them.
-        let per_head = rows.wrapping_mul(width);
-        let strides = [heads.wrapping_mul(per_head), width, per_head];
-        let shape = Shape { sizes: [batch, rows, heads], width, strides };
+        let sizes = [self.block.batch, heads, rows, width].map(|n| n as usize);
+        let (shape, _) = contiguous(sizes, field)?;
         Ok(Located { pointer, dtype: dtype::F32, shape, field })
     }
 

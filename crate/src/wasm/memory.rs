@@ -1,6 +1,7 @@
 //! Ranges of linear memory: where a number from the host becomes a slice, or is refused.
 
 use crate::error::{Error, Field, Reason};
+use crate::layout::Shape;
 
 const PAGE: u64 = 65_536;
 
@@ -76,6 +77,17 @@ impl Span {
         // SAFETY: in bounds and aligned by `new`; the rest is the caller's.
         unsafe { core::slice::from_raw_parts_mut(self.pointer(), self.len::<T>()) }
     }
+}
+
+/// The shape of a contiguous f32 `[batch, heads, rows, width]` and its bytes, which must be addressable.
+pub fn contiguous(sizes: [usize; 4], field: Field) -> Result<(Shape, u64), Error> {
+    let bytes = sizes.iter().try_fold(4u64, |p, n| p.checked_mul(*n as u64));
+    let bytes = bytes.filter(|bytes| *bytes <= u64::from(u32::MAX)).ok_or(Error::new(Reason::Size, field))?;
+    let [batch, heads, rows, width] = sizes;
+    // Strides of empty axes may wrap; nothing is reached through them.
+    let per_head = rows.wrapping_mul(width);
+    let strides = [heads.wrapping_mul(per_head), width, per_head];
+    Ok((Shape { sizes: [batch, rows, heads], width, strides }, bytes))
 }
 
 /// The allocator wasm-bindgen asks to be linked, though nothing here allocates: it always refuses.

@@ -1,7 +1,7 @@
 //! The blocks of a part and of a merge.
 
 use super::block::Operand as Place;
-use super::memory::Span;
+use super::memory::{contiguous, Span};
 use crate::attention::merge::{scratch, Item, MergeOutputs};
 use crate::attention::operand::Target;
 use crate::attention::shard::Shard;
@@ -32,15 +32,10 @@ pub struct PartialArgs {
     outputs: [(Span, Shape); 7],
 }
 
-/// A contiguous f32 `[batch, heads, rows, width]`.
-fn contiguous(pointer: u32, sizes: [usize; 4], field: Field) -> Result<(Span, Shape), Error> {
-    let bytes = sizes.iter().try_fold(4u64, |p, n| p.checked_mul(*n as u64));
-    let bytes = bytes.filter(|bytes| *bytes <= u64::from(u32::MAX)).ok_or(Error::new(Reason::Size, field))?;
-    let [batch, heads, rows, width] = sizes;
-    // The products fit, since all of them together do; an empty axis reaches nothing.
-    let per_head = rows.wrapping_mul(width);
-    let strides = [heads.wrapping_mul(per_head), width, per_head];
-    Ok((Span::new(pointer, bytes, 4, field)?, Shape { sizes: [batch, rows, heads], width, strides }))
+/// Where a contiguous f32 `[batch, heads, rows, width]` lies.
+fn place(pointer: u32, sizes: [usize; 4], field: Field) -> Result<(Span, Shape), Error> {
+    let (shape, bytes) = contiguous(sizes, field)?;
+    Ok((Span::new(pointer, bytes, 4, field)?, shape))
 }
 
 impl PartialArgs {
@@ -55,9 +50,9 @@ impl PartialArgs {
         let [left, right] = shard.edges().map(|keys| keys.len());
         let Sizes { batch, num_heads, num_kv_heads, q_len, value_head_dim, .. } = *sizes;
         let states = nodes.checked_mul(batch).ok_or(Error::new(Reason::Size, Field::Partial))?;
-        let state = |pointer, width| contiguous(pointer, [states, num_heads, q_len, width], Field::Partial);
-        let rows = |pointer, width| contiguous(pointer, [batch, num_heads, q_len, width], Field::Partial);
-        let keys = |pointer, n| contiguous(pointer, [batch, num_kv_heads, n, value_head_dim], Field::Partial);
+        let state = |pointer, width| place(pointer, [states, num_heads, q_len, width], Field::Partial);
+        let rows = |pointer, width| place(pointer, [batch, num_heads, q_len, width], Field::Partial);
+        let keys = |pointer, n| place(pointer, [batch, num_kv_heads, n, value_head_dim], Field::Partial);
         let outputs = [
             state(block.m, 1)?,
             state(block.l, 1)?,
