@@ -50,6 +50,7 @@ pub enum Field {
     Sinks = 24,
     Tap = 25,
     Partial = 26,
+    Input = 27,
 }
 
 /// A refused call: the reason and the operand. Nothing has been written.

@@ -4,6 +4,7 @@
 //! ```text
 //! wasm/        the only #[wasm_bindgen]: numbers in, a status out
 //!   -> attention/  spec (checks) -> plan (pure) -> forward (loops); mask, state
+//!   -> ops/        the operators beside attention: read (checks) -> plan (pure) -> run (loops)
 //!   -> layout      views: bounds and products proved once
 //!   -> kernel/     lanes: written once over `Lanes`, for `[f32; 4]` and for v128
 //! ```
@@ -38,5 +39,6 @@ pub mod attention;
 pub mod error;
 pub mod kernel;
 pub mod layout;
+pub mod ops;
 #[cfg(target_arch = "wasm32")]
 mod wasm;

@@ -192,6 +192,8 @@ const STATUS_ABOUT = [
   "alibi_slopes",
   "sinks",
   "tap",
+  "partial",
+  "input",
 ];
 
 /** What the low byte of a status that is not 0 means; the bits above it say which operand or size it is about. */

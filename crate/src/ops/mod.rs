@@ -1,0 +1,78 @@
+//! The operators beside attention, one file each; the numeric contract has a section for every one of them.
+//!
+//! All have one form: a list of integers (sizes and choices), a list of f64 numbers and contiguous operands are read into
+//! a checked value ([`Operator::read`]), which says what memory and how many tiles it needs ([`Operator::plan`]) and then
+//! runs tiles of its phases. Tiles of a phase are independent of each other. [`plan`] and [`run`] are the table.
+
+pub mod activation;
+mod arguments;
+pub mod convert;
+pub mod linear;
+pub mod sum;
+
+pub use arguments::{outputs, product, Arguments, Input, Output, Plan, Scratch, PHASES};
+
+use crate::error::{Error, Field, Reason};
+use core::ops::Range;
+
+/// An operator that has been asked something definite.
+pub trait Operator<'a>: Sized {
+    /// Reads sizes, numbers and inputs; refuses what does not fit together.
+    fn read(arguments: &Arguments<'a>) -> Result<Self, Error>;
+    /// The memory and the tiles it needs.
+    fn plan(&self) -> Result<Plan, Error>;
+    /// Runs `tiles` of a phase. Tiles past the last are never asked for.
+    fn run(
+        &self,
+        outputs: &mut [Output<'_>],
+        scratch: Scratch<'_>,
+        phase: usize,
+        tiles: Range<usize>,
+    ) -> Result<(), Error>;
+}
+
+/// Calls `$then!(Type)` for the operator with a number.
+macro_rules! table {
+    ($number:expr, $then:ident) => {
+        match $number {
+            1 => $then!(convert::Convert),
+            2 => $then!(linear::Linear),
+            // 10: softmax and recurrence
+            // 20: attention pooling
+            // 30: space and channels
+            // 40: positions
+            _ => Err(Error::new(Reason::Kind, Field::Call)),
+        }
+    };
+}
+
+/// What operator `number` needs for these arguments.
+pub fn plan(number: u32, arguments: &Arguments<'_>) -> Result<Plan, Error> {
+    macro_rules! plan {
+        ($operator:ty) => {
+            <$operator>::read(arguments)?.plan()
+        };
+    }
+    table!(number, plan)
+}
+
+/// Runs `tiles` of a phase of operator `number`; `scratch` holds what its plan asks for.
+pub fn run(
+    number: u32,
+    arguments: &Arguments<'_>,
+    outputs: &mut [Output<'_>],
+    scratch: &mut [f32],
+    phase: usize,
+    tiles: Range<usize>,
+) -> Result<(), Error> {
+    macro_rules! run {
+        ($operator:ty) => {{
+            let operator = <$operator>::read(arguments)?;
+            let plan = operator.plan()?;
+            let end = tiles.end.min(*plan.tiles.get(phase).ok_or(Error::new(Reason::Kind, Field::Call))?);
+            let tiles = tiles.start.min(end)..end;
+            operator.run(outputs, plan.split(scratch)?, phase, tiles)
+        }};
+    }
+    table!(number, run)
+}
