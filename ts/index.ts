@@ -36,6 +36,7 @@ export {
   type TypeErrorCode,
 } from "./errors.ts";
 export { createEngine, type InitOptions, type InitSyncOptions, init, initSync, type MemoryOptions } from "./init.ts";
+export { type Activation, type LinearOptions, linear } from "./linear.ts";
 export type { AttentionPart, AttentionPartEdge } from "./part.ts";
 export { decodePartial, encodePartial } from "./part-codec.ts";
 export {

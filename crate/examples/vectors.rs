@@ -1,7 +1,8 @@
 //! Runs painted cases through the portable build: JSON lines in, JSON lines out.
 //!
-//! In: `{ id, shape, paint, options }` (see the contract's cases) or `{ id, function: "exp2" | "tanh", bits: [hex] }`.
-//! Out: `{ id, out_sha256, lse_sha256, weights_sha256 }` or `{ id, bits: [hex] }`.
+//! In: `{ id, shape, paint, options }` (see the contract's cases), `{ id, function: "exp2" | "tanh", bits: [hex] }` or
+//! `{ id, operator, integers, floats, inputs, outputs }`.
+//! Out: `{ id, out_sha256, lse_sha256, weights_sha256 }`, `{ id, bits: [hex] }` or `{ id, sha256: [hash of each output] }`.
 
 #[path = "../tests/painted/mod.rs"]
 mod painted;
@@ -25,6 +26,10 @@ fn main() {
         let given: Value = serde_json::from_str(&line.unwrap()).unwrap();
         let answer = match given["function"].as_str() {
             Some(name) => json!({ "id": given["id"], "bits": function(name, given["bits"].as_array().unwrap()) }),
+            None if given["operator"].is_number() => {
+                let case: painted::operator::OperatorCase = serde_json::from_value(given).unwrap();
+                json!({ "id": case.id, "sha256": case.run() })
+            }
             None => {
                 let case: painted::Case = serde_json::from_value(given).unwrap();
                 let results = case.run();

@@ -4,6 +4,7 @@ import { contractCases } from "./contract.ts";
 import { errorCases } from "./errors.ts";
 import { functionCases } from "./functions.ts";
 import type { Case, Context } from "./harness.ts";
+import { operatorCases } from "./operators.ts";
 import { planCases } from "./plan.ts";
 import { propertyCases } from "./properties.ts";
 import { sdpaCases } from "./sdpa.ts";
@@ -13,6 +14,7 @@ export async function allCases(load: Context["load"]): Promise<Case[]> {
     ...(await contractCases(load)),
     ...(await sdpaCases(load)),
     ...functionCases,
+    ...(await operatorCases(load)),
     ...propertyCases,
     ...planCases,
     ...lawCases,

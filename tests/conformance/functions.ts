@@ -7,7 +7,7 @@ const KIND_FUNCTION = 2;
 export const functionCodes = { exp2: 0, tanh: 1 } as const;
 export type FunctionName = keyof typeof functionCodes;
 
-interface Kernel {
+export interface Kernel {
   memory: WebAssembly.Memory;
   heap_base(): number;
   plan(kind: number, args: number): number;

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { recordedToolchain, toolchainEnvironment } from "../../scripts/setup/toolchain.mjs";
+import type { OperatorCase } from "./operator-case.ts";
 import type { Shape, VectorCase, VectorOptions } from "./schema.ts";
 
 export interface NativeCase {
@@ -19,12 +20,16 @@ export interface NativeFunction {
 
 export type NativeAnswer<Q> = { id: string } & (Q extends NativeFunction
   ? { bits: string[] }
-  : { out_sha256: string; lse_sha256: string; weights_sha256: string });
+  : Q extends OperatorCase
+    ? { sha256: string[] }
+    : { out_sha256: string; lse_sha256: string; weights_sha256: string });
 
 const TIME_LIMIT = 240_000;
 
 /** One answer per question, in order. Builds the example first where that is needed. */
-export async function askNative<Q extends NativeCase | NativeFunction>(questions: Q[]): Promise<NativeAnswer<Q>[]> {
+export async function askNative<Q extends NativeCase | NativeFunction | OperatorCase>(
+  questions: Q[],
+): Promise<NativeAnswer<Q>[]> {
   const args = ["run", "--release", "--quiet", "--locked", "-p", "saccade", "--example", "vectors"];
   const child = spawn("cargo", args, {
     cwd: fileURLToPath(new URL("../../", import.meta.url)),

@@ -89,7 +89,8 @@ function unasked(target: string, because: string, caller: string): SaccadeTypeEr
   return new SaccadeTypeError("ERR_SACCADE_OPTION", `${caller}: options.${target} is given, but options.${because}`);
 }
 
-function resolveDestination(
+/** Where a result of a shape goes: to a proved target, or to a new array. */
+export function resolveDestination(
   captured: CapturedTensor | undefined,
   shape: readonly number[],
   dtype: DType,

@@ -17,6 +17,20 @@ export function optionNames(options: unknown, caller: string): readonly string[]
   return Object.keys(options);
 }
 
+/** Reads the options that are known, each once; `undefined` counts as left out. */
+export function readOptions<K extends string>(
+  options: unknown,
+  known: readonly K[],
+  caller: string,
+): Partial<Record<K, unknown>> {
+  const read: Partial<Record<K, unknown>> = {};
+  for (const name of optionNames(options, caller)) {
+    if (!(known as readonly string[]).includes(name)) throw unknownOption(name, known, [], caller);
+    read[name as K] = (options as Record<string, unknown>)[name];
+  }
+  return read;
+}
+
 /**
  * The error for an option that is not known, or not yet.
  *

@@ -4,11 +4,13 @@
  * with the one that the wasm computes from its own struct, so the two can never disagree in silence.
  */
 
+import { OPERATOR_OFFSETS } from "./operator-block.ts";
+
 /** The functions that the wasm exports. Pointers are u32: read them with `>>> 0`. */
 export interface KernelExports {
   /** First byte that the module itself does not use. */
   heap_base(): number;
-  /** {@link fingerprint} of the wasm's own argument block. */
+  /** {@link fingerprint} of the wasm's own argument blocks. */
   abi_fingerprint(): number;
   /** Offset of a field; the block's size for the index after the last one; 0xffffffff beyond. */
   abi_field(index: number): number;
@@ -42,6 +44,7 @@ export const EXPORT_NAMES = [
 /** What the wasm can be asked to do. */
 export const KIND_ATTENTION = 1;
 export const KIND_MERGE = 3;
+export const KIND_OPERATOR = 4;
 
 /** Bits of the `flags` field. */
 export const FLAG_SCALE = 1;
@@ -158,10 +161,11 @@ export function fingerprint(words: Iterable<number>): number {
   return hash >>> 0;
 }
 
-/** What `abi_fingerprint()` must answer: the hash of all offsets in order, then of the size. */
+/** What `abi_fingerprint()` must answer: the hash of all offsets in order, then of the size, for each block. */
 export const ABI_FINGERPRINT: number = fingerprint([
   ...ATTENTION_FIELDS.map(([name]) => ATTENTION_OFFSETS[name]),
   ATTENTION_BYTE_LENGTH,
+  ...OPERATOR_OFFSETS,
 ]);
 
 /** The operands and sizes a status can be about. */

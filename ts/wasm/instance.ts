@@ -8,6 +8,7 @@ import { ABI_FINGERPRINT, ATTENTION_BYTE_LENGTH, EXPORT_NAMES, type KernelExport
 import { roundUp } from "./heap.ts";
 import { forbiddenError } from "./loader.ts";
 import { LinearMemory, PAGE_BYTE_LENGTH } from "./memory.ts";
+import { OPERATOR_BYTE_LENGTH } from "./operator-block.ts";
 
 /** Which of the two artifacts: the same bits everywhere, or relaxed SIMD. */
 export type Build = "strict" | "fast";
@@ -24,6 +25,8 @@ export class WasmInstance {
   readonly exports: KernelExports;
   /** Address of the attention argument block; it is there as long as the instance. */
   readonly argumentBlock: number;
+  /** Address of the operators' argument block, likewise. */
+  readonly operatorBlock: number;
   /** Tensors that live in this memory. */
   tensors = 0;
   #memory: LinearMemory | undefined;
@@ -34,7 +37,8 @@ export class WasmInstance {
     this.build = build;
     this.exports = exports;
     this.argumentBlock = roundUp(exports.heap_base() >>> 0);
-    this.#memory = new LinearMemory(memory, this.argumentBlock + ATTENTION_BYTE_LENGTH, maximumPages);
+    this.operatorBlock = roundUp(this.argumentBlock + ATTENTION_BYTE_LENGTH);
+    this.#memory = new LinearMemory(memory, this.operatorBlock + OPERATOR_BYTE_LENGTH, maximumPages);
   }
 
   /**

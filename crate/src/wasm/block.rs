@@ -27,6 +27,8 @@ pub mod dtype {
     pub const BF16: u32 = 2;
     /// A byte, not 0 = true.
     pub const BOOL: u32 = 3;
+    /// Integers of 32 bits; no operand of attention.
+    pub const I32: u32 = 4;
 }
 
 /// Values of [`Block::weights_kind`].
@@ -122,12 +124,15 @@ offsets! {
     scratch scratch_byte_length plan_scratch_byte_length plan_passes plan_pack_tiles plan_attend_tiles partial
 }
 
-/// FNV-1a (32 bits) over [`OFFSETS`], each as four little-endian bytes.
+/// FNV-1a (32 bits) over [`OFFSETS`] and those of the operators' block, each as four little-endian bytes.
 pub const fn fingerprint() -> u32 {
-    let mut hash = 0x811c_9dc5u32;
+    add_words(add_words(0x811c_9dc5, OFFSETS), &super::operator::OFFSETS)
+}
+
+const fn add_words(mut hash: u32, words: &[u32]) -> u32 {
     let mut i = 0;
-    while i < OFFSETS.len() {
-        let bytes = OFFSETS[i].to_le_bytes();
+    while i < words.len() {
+        let bytes = words[i].to_le_bytes();
         let mut k = 0;
         while k < bytes.len() {
             hash = (hash ^ bytes[k] as u32).wrapping_mul(0x0100_0193);

@@ -8,6 +8,7 @@ mod abi;
 mod block;
 mod memory;
 mod merge;
+mod operator;
 mod program;
 
 use crate::attention::forward::{attend_tile, pack_block, packed_range};
@@ -23,6 +24,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 const KIND_ATTENTION: u32 = 1;
 const KIND_FUNCTION: u32 = 2;
 const KIND_MERGE: u32 = 3;
+const KIND_OPERATOR: u32 = 4;
 const PHASE_PACK: u32 = 0;
 const PHASE_ATTEND: u32 = 1;
 
@@ -38,7 +40,7 @@ pub fn heap_base() -> u32 {
     memory::heap_base()
 }
 
-/// FNV-1a over the offsets of the argument block: host and module must agree on it.
+/// FNV-1a over the offsets of both argument blocks: host and module must agree on them.
 #[wasm_bindgen]
 pub fn abi_fingerprint() -> u32 {
     block::fingerprint()
@@ -57,6 +59,7 @@ pub fn plan(kind: u32, args: u32) -> u32 {
         KIND_ATTENTION => plan_attention(args),
         KIND_FUNCTION => FunctionArgs::read(args).map(|_| ()),
         KIND_MERGE => MergeArgs::read(args).map(|_| ()),
+        KIND_OPERATOR => operator::plan(args),
         _ => Err(UNKNOWN),
     })
 }
@@ -69,6 +72,7 @@ pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32) -> u
         (KIND_ATTENTION, PHASE_ATTEND) => attend(args, pass, from, to),
         (KIND_FUNCTION, 0) => apply_function(args),
         (KIND_MERGE, 0) => merge(args, from, to),
+        (KIND_OPERATOR, _) => operator::run(args, phase, from, to),
         _ => Err(UNKNOWN),
     })
 }

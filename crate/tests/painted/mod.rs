@@ -3,6 +3,8 @@
 //! Shared by the integration tests and by the `vectors` example.
 #![allow(dead_code)]
 
+pub mod operator;
+
 use saccade::attention::forward::forward;
 use saccade::attention::operand::Operand;
 use saccade::attention::plan::Plan;

@@ -1,0 +1,131 @@
+/**
+ * The linear layer: a matrix product with bias and activation.
+ */
+
+import type { Engine } from "./engine.ts";
+import { SaccadeRangeError } from "./errors.ts";
+import { instanceFor } from "./init.ts";
+import { resolveDestination } from "./layout/destinations.ts";
+import { proveFloatTensor } from "./layout/operands.ts";
+import { proveWord, readOptions } from "./layout/options.ts";
+import { proveApart } from "./layout/overlap.ts";
+import { captureTensor } from "./layout/tensor-like.ts";
+import type { PlainTensor, TensorInput } from "./tensor.ts";
+import { inSession, type Session, type Slot } from "./wasm/operator.ts";
+import type { TensorView } from "./wasm/view.ts";
+
+/** What a layer can apply to each element of its result, in the order of the wasm's numbers. */
+export const ACTIVATIONS = ["identity", "relu", "tanh", "sigmoid", "silu"] as const;
+
+/** What a layer applies to each element of its result. */
+export type Activation = (typeof ACTIVATIONS)[number];
+
+/** Options of {@link linear}. */
+export interface LinearOptions {
+  /** `[outFeatures]`, added to every row. */
+  readonly bias?: TensorInput | undefined;
+  /** Applied to each element of the result. Default `"identity"`. */
+  readonly activation?: Activation | undefined;
+  /** Where the result goes: float32 of the result's shape; it must not overlap an input. Default: a new tensor. */
+  readonly out?: TensorInput | undefined;
+  /** Default: the default engine. */
+  readonly engine?: Engine | undefined;
+}
+
+const KNOWN = ["bias", "activation", "out", "engine"] as const;
+
+/**
+ * The linear layer `y = activation(x W^T + b)`: the matrix product of rows and weights, float32 whatever the inputs' dtypes.
+ * A row has the same bits alone and among many.
+ *
+ * @param x - `[..., inFeatures]`, of any rank from 1
+ * @param weight - `[outFeatures, inFeatures]`
+ * @returns `[..., outFeatures]`; the target itself where `out` is given
+ * @throws TypeError `ERR_SACCADE_ARGUMENT`, `ERR_SACCADE_DTYPE`, `ERR_SACCADE_OPTION`; RangeError `ERR_SACCADE_SHAPE`,
+ *   `ERR_SACCADE_STRIDE`, `ERR_SACCADE_OVERLAP`; SaccadeError as `attention`
+ *
+ * @example
+ * ```ts
+ * import { init, linear } from "saccade";
+ *
+ * await init();
+ * const x = { data: new Float32Array([1, 2]), shape: [1, 2] };
+ * const weight = { data: new Float32Array([1, 0, 0, 1, 1, 1]), shape: [3, 2] };
+ * console.log(linear(x, weight).data); // 1, 2, 3
+ * ```
+ */
+export function linear(x: TensorInput, weight: TensorInput, options?: LinearOptions): PlainTensor<"float32"> {
+  const caller = "linear";
+  const capturedX = captureTensor(x, caller, "x");
+  const capturedWeight = captureTensor(weight, caller, "weight");
+  const read = readOptions(options, KNOWN, caller);
+  const bias = read.bias === undefined ? undefined : captureTensor(read.bias, caller, "bias");
+  const target = read.out === undefined ? undefined : captureTensor(read.out, caller, "out");
+  const activation =
+    read.activation === undefined ? "identity" : proveWord(read.activation, ACTIVATIONS, caller, "activation");
+  const instance = instanceFor(read.engine, caller);
+  const views = {
+    x: proveFloatTensor(capturedX, instance, caller),
+    weight: proveFloatTensor(capturedWeight, instance, caller),
+    bias: bias === undefined ? undefined : proveFloatTensor(bias, instance, caller),
+  };
+  proveLinear(views, caller);
+  const shape = [...views.x.shape.slice(0, -1), views.weight.shape[0]!];
+  const destination = resolveDestination(target, shape, "float32", instance, caller);
+  if (destination.target !== undefined) {
+    const inputs = Object.entries(views).flatMap(([name, view]) => (view === undefined ? [] : [{ name, view }]));
+    proveApart([{ name: "out", view: destination.target }], inputs, caller);
+  }
+  return inSession(instance, caller, (session) => {
+    const out = session.result(destination);
+    const slots = {
+      x: session.input(views.x),
+      weight: session.input(views.weight),
+      bias: views.bias && session.input(views.bias),
+    };
+    runLinear(session, slots, out, activation);
+    return (out.data === undefined ? read.out : { data: out.data, shape, dtype: "float32" }) as PlainTensor<"float32">;
+  });
+}
+
+/** Operands of a linear layer. */
+interface LinearOperands<T> {
+  readonly x: T;
+  readonly weight: T;
+  readonly bias?: T | undefined;
+}
+
+/** Runs a linear layer inside a session. */
+export function runLinear(
+  session: Session,
+  { x, weight, bias }: LinearOperands<Slot>,
+  out: Slot,
+  activation: Activation = "identity",
+): void {
+  const [outer, inner] = weight.shape as [number, number];
+  if (out.elements === 0) return;
+  session.run("linear", {
+    integers: [1, x.elements / inner, inner, outer, 1, ACTIVATIONS.indexOf(activation)],
+    inputs: [x, weight, bias],
+    outputs: [out],
+  });
+}
+
+/** Proves that shapes fit a linear layer. */
+function proveLinear({ x, weight, bias }: LinearOperands<TensorView>, caller: string): void {
+  const wrong = (message: string): SaccadeRangeError =>
+    new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}`);
+  if (weight.shape.length !== 2) {
+    throw wrong(`weight.shape is [${weight.shape.join(", ")}]; expected [outFeatures, inFeatures]`);
+  }
+  const [outer, inner] = weight.shape as [number, number];
+  if (inner === 0) throw wrong("weight.shape[1] (inFeatures) is 0; expected at least 1");
+  const last = x.shape.length - 1;
+  if (last < 0) throw wrong(`x.shape is []; expected [..., inFeatures]`);
+  if (x.shape[last] !== inner) {
+    throw wrong(`x.shape[${last}] (inFeatures) is ${x.shape[last]}, weight.shape[1] is ${inner}`);
+  }
+  if (bias !== undefined && (bias.shape.length !== 1 || bias.shape[0] !== outer)) {
+    throw wrong(`bias.shape is [${bias.shape.join(", ")}]; expected [${outer}] (outFeatures)`);
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The argument block of an operator beside attention: lists of numbers, of integers and of operands, each as long as the
+ * longest call needs. Its offsets are part of the fingerprint that package and wasm agree on.
+ */
+
+/** The most numbers, integers, inputs and outputs of a call. */
+export const FLOATS = 8;
+export const INTEGERS = 32;
+export const INPUTS = 12;
+export const OUTPUTS = 4;
+
+/** Words of an operand: pointer (0 = absent), dtype, count of elements. */
+const PLACE_WORDS = 3;
+
+const FLOATS_AT = 0;
+const NUMBER_AT: number = FLOATS_AT + 2 * FLOATS;
+const SCRATCH_AT: number = NUMBER_AT + 1;
+const SCRATCH_BYTE_LENGTH_AT: number = SCRATCH_AT + 1;
+const PLAN_SCRATCH_BYTE_LENGTH_AT: number = SCRATCH_BYTE_LENGTH_AT + 1;
+const PLAN_TILES_AT: number = PLAN_SCRATCH_BYTE_LENGTH_AT + 1;
+/** Phases of an operator. */
+export const PHASES = 2;
+const INTEGERS_AT: number = PLAN_TILES_AT + PHASES;
+const INPUTS_AT: number = INTEGERS_AT + INTEGERS;
+const OUTPUTS_AT: number = INPUTS_AT + PLACE_WORDS * INPUTS;
+const END: number = OUTPUTS_AT + PLACE_WORDS * OUTPUTS;
+
+/** Size of the block in bytes: a multiple of 16. */
+export const OPERATOR_BYTE_LENGTH: number = Math.ceil(END / 4) * 16;
+
+/** Byte offsets of the fields in order, then the size. */
+export const OPERATOR_OFFSETS: readonly number[] = [
+  ...[
+    FLOATS_AT,
+    NUMBER_AT,
+    SCRATCH_AT,
+    SCRATCH_BYTE_LENGTH_AT,
+    PLAN_SCRATCH_BYTE_LENGTH_AT,
+    PLAN_TILES_AT,
+    INTEGERS_AT,
+    INPUTS_AT,
+    OUTPUTS_AT,
+  ].map((word) => 4 * word),
+  OPERATOR_BYTE_LENGTH,
+];
+
+/** dtype codes of operands. */
+export const OPERAND_DTYPES = { float32: 0, float16: 1, bfloat16: 2, bool: 3, uint8: 3, int32: 4 } as const;
+
+/** An operand of a call. */
+export interface Operand {
+  readonly address: number;
+  readonly dtype: keyof typeof OPERAND_DTYPES;
+  readonly elements: number;
+}
+
+/** What an operator is called with; an operand that is undefined is absent. */
+export interface OperatorArguments {
+  readonly integers?: readonly number[];
+  readonly floats?: readonly number[];
+  readonly inputs: readonly (Operand | undefined)[];
+  readonly outputs: readonly (Operand | undefined)[];
+}
+
+/** Views that the block is written through. */
+interface Words {
+  readonly u32: Uint32Array;
+  readonly f64: Float64Array;
+}
+
+/** Writes a call into the block at `block`. */
+export function writeOperator({ u32, f64 }: Words, block: number, number: number, call: OperatorArguments): void {
+  const { integers = [], floats = [], inputs, outputs } = call;
+  const base = block >>> 2;
+  u32.fill(0, base, base + OPERATOR_BYTE_LENGTH / 4);
+  f64.set(floats, block >>> 3);
+  u32[base + NUMBER_AT] = number;
+  // An i32 is stored as its bits.
+  u32.set(integers, base + INTEGERS_AT);
+  writePlaces(u32, base + INPUTS_AT, inputs);
+  writePlaces(u32, base + OUTPUTS_AT, outputs);
+}
+
+function writePlaces(u32: Uint32Array, at: number, operands: readonly (Operand | undefined)[]): void {
+  operands.forEach((operand, index) => {
+    if (operand === undefined) return;
+    const { address, dtype, elements } = operand;
+    u32.set([address, OPERAND_DTYPES[dtype], elements], at + PLACE_WORDS * index);
+  });
+}
+
+/** Bytes of scratch memory and tiles of each phase, after `plan`. */
+export function readPlan(u32: Uint32Array, block: number): { scratchByteLength: number; tiles: readonly number[] } {
+  const base = block >>> 2;
+  const at = base + PLAN_TILES_AT;
+  return { scratchByteLength: u32[base + PLAN_SCRATCH_BYTE_LENGTH_AT]!, tiles: [...u32.subarray(at, at + PHASES)] };
+}
+
+/** Tells the wasm where its scratch memory lies. */
+export function writeScratch(u32: Uint32Array, block: number, address: number, byteLength: number): void {
+  u32.set([address, byteLength], (block >>> 2) + SCRATCH_AT);
+}

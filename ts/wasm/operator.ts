@@ -1,0 +1,148 @@
+/**
+ * A session: operators run one after the other on operands that stay in linear memory. Inputs are placed once, what one
+ * operator leaves the next reads where it lies, and only results are copied out. When the session ends, all of its
+ * temporary memory is free again, whatever happened.
+ */
+
+import { ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
+import { KIND_OPERATOR } from "./abi.ts";
+import type { Destination } from "./call.ts";
+import { plan, runTiles } from "./dispatch.ts";
+import type { WasmInstance } from "./instance.ts";
+import type { LinearMemory } from "./memory.ts";
+import { type OperatorArguments, readPlan, writeOperator, writeScratch } from "./operator-block.ts";
+import { newData, type Placed, placeContiguous, rawMemory, takeOut } from "./place.ts";
+import { contiguousStrides, copyElements, type TensorView } from "./view.ts";
+
+/** Operators of the wasm by their numbers; each has its page in the crate's `ops`. */
+export const OPERATORS = {
+  convert: 1,
+  linear: 2,
+} as const;
+
+/** An operator's name. */
+export type OperatorName = keyof typeof OPERATORS;
+
+/** Row-major elements in linear memory: an operand, and a view that the attention kernels take too. */
+export interface Slot extends TensorView {
+  readonly outside: undefined;
+}
+
+/** A result on its way: the slot that operators write, and the new array it is copied to (undefined: a given target). */
+export interface ResultSlot extends Slot {
+  readonly data: TensorData | undefined;
+}
+
+/** What {@link inSession} hands to its body. */
+export class Session {
+  readonly instance: WasmInstance;
+  readonly caller: string;
+  readonly #memory: LinearMemory;
+  readonly #results: { readonly destination: Destination; readonly place: Placed; readonly slot: ResultSlot }[] = [];
+
+  constructor(instance: WasmInstance, caller: string) {
+    this.instance = instance;
+    this.caller = caller;
+    this.#memory = instance.memory(caller);
+  }
+
+  /**
+   * A place for a result. Ask for all results first: if the JavaScript heap refuses a new array, nothing has been written
+   * anywhere. A row-major target in this memory is written where it lies.
+   */
+  result(destination: Destination): ResultSlot {
+    const data = newData(destination, this.#memory, this.caller);
+    const place = placeContiguous(destination, this.#memory, this.caller);
+    const slot = { ...this.#slot(place.address, destination.dtype, destination.shape), data };
+    this.#results.push({ destination, place, slot });
+    return slot;
+  }
+
+  /** Temporary memory for what one operator leaves to the next; content undefined. */
+  temporary(shape: readonly number[], dtype: "float32" | "int32" = "float32"): Slot {
+    const elements = shape.reduce((product, size) => product * size, 1);
+    return this.#slot(this.#memory.scratch.allocate(elements * 4, this.caller), dtype, shape);
+  }
+
+  /** An input as float32, row-major: used where it lies if it is so already; halves are converted exactly. */
+  input(view: TensorView): Slot {
+    const raw = this.raw(view);
+    if (raw.dtype !== "float16" && raw.dtype !== "bfloat16") return raw;
+    const slot = this.temporary(view.shape);
+    this.run("convert", { integers: [view.elements], inputs: [raw], outputs: [slot] });
+    return slot;
+  }
+
+  /** An input of any dtype, row-major: used where it lies if it is so already. */
+  raw(view: TensorView): Slot {
+    const { shape, elements, dtype, address, outside } = view;
+    if (address >= 0 && view.contiguous) return { ...view, outside: undefined };
+    const size = ELEMENT_BYTE_LENGTH[dtype];
+    const slot = this.#slot(this.#memory.scratch.allocate(elements * size, this.caller), dtype, shape);
+    const memory = rawMemory(dtype, this.#memory.views());
+    const at = slot.address / size;
+    if (outside !== undefined && view.contiguous) memory.set(outside, at);
+    else copyElements(shape, outside ?? memory, outside ? 0 : address / size, view.strides, memory, at, slot.strides);
+    return slot;
+  }
+
+  /** Numbers of ours as an operand. */
+  list(values: Float32Array | Int32Array): Slot {
+    const slot = this.temporary([values.length], values instanceof Float32Array ? "float32" : "int32");
+    const { f32, i32 } = this.#memory.views();
+    if (values instanceof Float32Array) f32.set(values, slot.address >>> 2);
+    else i32.set(values, slot.address >>> 2);
+    return slot;
+  }
+
+  /** Runs all phases of an operator. */
+  run(name: OperatorName, call: OperatorArguments): void {
+    const { instance, caller } = this;
+    const memory = this.#memory;
+    const block = instance.operatorBlock;
+    writeOperator(memory.views(), block, OPERATORS[name], call);
+    plan(instance, KIND_OPERATOR, block, caller);
+    const { scratchByteLength, tiles } = readPlan(memory.views().u32, block);
+    const mark = memory.scratch.mark();
+    try {
+      const scratch = memory.scratch.allocate(scratchByteLength, caller);
+      writeScratch(memory.views().u32, block, scratch, scratchByteLength);
+      tiles.forEach((count, phase) => {
+        if (count > 0) runTiles(instance, KIND_OPERATOR, phase, block, 0, count, caller);
+      });
+    } finally {
+      memory.scratch.release(mark);
+    }
+  }
+
+  /** The same elements under another shape. */
+  reshape(slot: Slot, shape: readonly number[]): Slot {
+    return this.#slot(slot.address, slot.dtype, shape);
+  }
+
+  /** Copies all results out. */
+  finish(): void {
+    const views = this.#memory.views();
+    for (const { destination, place, slot } of this.#results) takeOut(destination, place, slot.data, views);
+  }
+
+  #slot(address: number, dtype: TensorView["dtype"], shape: readonly number[]): Slot {
+    const elements = shape.reduce((product, size) => product * size, 1);
+    const strides = contiguousStrides(shape, elements);
+    return { address, dtype, shape, strides, elements, span: elements, contiguous: true, outside: undefined };
+  }
+}
+
+/** Runs `body` with a session, then copies its results out. */
+export function inSession<R>(instance: WasmInstance, caller: string, body: (session: Session) => R): R {
+  const { scratch } = instance.memory(caller);
+  const mark = scratch.mark();
+  try {
+    const session = new Session(instance, caller);
+    const value = body(session);
+    session.finish();
+    return value;
+  } finally {
+    scratch.release(mark);
+  }
+}
