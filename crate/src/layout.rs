@@ -36,6 +36,7 @@ impl Shape {
     }
 
     /// Elements from the first to one past the last; 0 when an axis is empty; `None` when it does not fit.
+    #[inline(never)]
     pub fn extent(&self) -> Option<usize> {
         if self.width == 0 || self.sizes.contains(&0) {
             return Some(0);

@@ -122,7 +122,7 @@ impl Run<'_> {
     /// Brings the states of the row groups to their ends, in slot 0.
     fn attend(&mut self, tile: &Tile<'_>, stack: &mut Stack<'_>, groups: Range<usize>, only_visible: bool) {
         for block in tile.blocks() {
-            let Some(sight) = tile.block(block, |r| self.place(r)) else { continue };
+            let Some(sight) = self.sight(tile, block) else { continue };
             let place = stack.enter(block, groups.clone());
             self.copy_values(block);
             for group in groups.clone() {

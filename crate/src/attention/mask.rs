@@ -173,6 +173,7 @@ impl<'a> Tile<'a> {
 
 impl BlockSight {
     /// What rows `4 * group..` see.
+    #[inline(never)]
     pub fn columns(&self, group: usize) -> Columns {
         let at = group * MR;
         let rows = core::array::from_fn(|r| self.rows[at + r]);

@@ -77,7 +77,7 @@ impl Run<'_> {
             weights.begin(self.index(r), stack.state(0, r).1.is_nan());
         }
         for block in tile.blocks() {
-            let Some(sight) = tile.block(block, |r| self.place(r)) else { continue };
+            let Some(sight) = self.sight(tile, block) else { continue };
             for group in 0..self.n.div_ceil(MR) {
                 let columns = sight.columns(group);
                 if columns.is_empty() {
@@ -114,7 +114,7 @@ impl Run<'_> {
         for block in self.plan.first_block..self.plan.first_block + self.plan.blocks {
             let start = block * BLOCK_KV;
             let columns = kv_start.saturating_sub(start)..BLOCK_KV.min(kv_end - start);
-            let sight = tile.block(block, |r| self.place(r));
+            let sight = self.sight(tile, block);
             for group in 0..self.n.div_ceil(MR) {
                 let seen = sight.as_ref().map_or([0; MR], |sight| sight.columns(group).rows);
                 self.tap(stage, group, block, columns.end, &seen);

@@ -21,11 +21,11 @@ impl Run<'_> {
         outputs: &mut PartialOutputs<'_>,
     ) {
         let groups = 0..self.n.div_ceil(MR);
-        let can_merge = |block: usize, height: u32| shard.holds(block, height);
+        let can_merge: &dyn Fn(usize, u32) -> bool = &|block, height| shard.holds(block, height);
         for only_visible in [false, true] {
             for block in shard.whole_blocks() {
                 let place = stack.enter_within(block, groups.clone(), can_merge);
-                let sight = tile.block(block, |r| self.place(r));
+                let sight = self.sight(tile, block);
                 self.copy_values(block);
                 for group in groups.clone() {
                     let columns = sight.as_ref().map(|sight| sight.columns(group)).filter(|c| !c.is_empty());
@@ -71,7 +71,7 @@ impl Run<'_> {
     fn write_edge(&mut self, tile: &Tile<'_>, keys: Range<usize>, scores: &mut ViewMut<'_>, values: &mut ViewMut<'_>) {
         let block = keys.start / BLOCK_KV;
         let columns = keys.start - block * BLOCK_KV..keys.end - block * BLOCK_KV;
-        let sight = tile.block(block, |r| self.place(r));
+        let sight = self.sight(tile, block);
         for group in 0..self.n.div_ceil(MR) {
             let seen = sight.as_ref().map(|sight| sight.columns(group)).filter(|seen| !seen.is_empty());
             if let Some(seen) = &seen {

@@ -1,6 +1,6 @@
 //! One tile at work: its inputs, its temporary memory, and the step from one block of keys to the next.
 
-use super::mask::Columns;
+use super::mask::{BlockSight, Columns, Tile};
 use super::plan::Plan;
 use super::spec::Spec;
 use super::state::{Place, Stack};
@@ -34,6 +34,12 @@ impl Run<'_> {
     pub(super) fn index(&self, r: usize) -> [usize; 3] {
         let (i, h) = self.place(r);
         [self.batch, i, h]
+    }
+
+    /// What the rows of the tile see of a block.
+    #[inline(never)]
+    pub(super) fn sight(&self, tile: &Tile<'_>, block: usize) -> Option<BlockSight> {
+        tile.block(block, |r| self.place(r))
     }
 
     /// Copies the query rows to `[segment][row][64]`; rows past the end are zero.

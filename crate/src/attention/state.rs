@@ -67,16 +67,17 @@ impl<'a> Stack<'a> {
     /// Makes room for a block to the right of all before: completes the subtrees that end before it, for the row
     /// groups given, and says where its state goes.
     pub fn enter(&mut self, block: usize, groups: core::ops::Range<usize>) -> Place {
-        self.enter_within(block, groups, |_, _| true)
+        self.enter_within(block, groups, &|_, _| true)
     }
 
     /// As [`Stack::enter`], where only those subtrees may be completed that `allowed` holds to be all here: it is asked
     /// with a block and the height of the subtree around it.
+    #[inline(never)]
     pub fn enter_within(
         &mut self,
         block: usize,
         groups: core::ops::Range<usize>,
-        allowed: impl Fn(usize, u32) -> bool,
+        allowed: &dyn Fn(usize, u32) -> bool,
     ) -> Place {
         let block = block as u32;
         while let Some((left, right)) = self.top_two() {
@@ -103,7 +104,7 @@ impl<'a> Stack<'a> {
     }
 
     /// Completes the subtrees at the right end that `allowed` holds to be all here.
-    pub fn settle(&mut self, groups: core::ops::Range<usize>, allowed: impl Fn(usize, u32) -> bool) {
+    pub fn settle(&mut self, groups: core::ops::Range<usize>, allowed: &dyn Fn(usize, u32) -> bool) {
         while let Some((left, right)) = self.top_two() {
             if !allowed(right as usize, height(left, right)) {
                 break;
@@ -135,6 +136,7 @@ impl<'a> Stack<'a> {
         self.depth = 0;
     }
 
+    #[inline(never)]
     fn merge_top(&mut self, groups: core::ops::Range<usize>) {
         let (left, right) = (self.depth - 2, self.depth - 1);
         for group in groups {
@@ -162,6 +164,7 @@ impl<'a> Stack<'a> {
     }
 
     /// Joins `(m, l)` of four rows on the right of a slot and gives the factors under which their o must follow.
+    #[inline(never)]
     pub fn join(&mut self, slot: usize, group: usize, m: [f32; 4], l: [f32; 4]) -> Merge {
         let [left_m, left_l] = self.scalars(slot, group);
         let (joint_m, merge) = factors(&left_m, &m);
@@ -178,6 +181,7 @@ impl<'a> Stack<'a> {
     }
 
     /// Makes four rows' state the empty one.
+    #[inline(never)]
     pub fn set_empty(&mut self, slot: usize, group: usize) {
         self.set(slot, group, [f32::NEG_INFINITY; 4], [0.0; 4]);
         self.o(slot, group).fill(0.0);

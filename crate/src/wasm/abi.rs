@@ -45,6 +45,7 @@ struct Array {
 }
 
 impl Array {
+    #[inline(never)]
     fn span(&self) -> Result<Span, Error> {
         Span::new(self.pointer, u64::from(self.count) * 4, 4, self.field)
     }
@@ -57,6 +58,7 @@ impl Array {
 }
 
 impl Located {
+    #[inline(never)]
     fn span(&self) -> Result<Span, Error> {
         let bytes = match self.dtype {
             dtype::F32 => 4,
@@ -71,6 +73,7 @@ impl Located {
     // The three below rest on contract V of `layout`: `span` covers the shape's extent, any bits are a valid element, inputs
     // are not written during a call and outputs overlap nothing, which `AttentionArgs::read` has checked.
 
+    #[inline(never)]
     fn operand<'a>(&self) -> Result<Operand<'a>, Error> {
         let span = self.span()?;
         // SAFETY: contract V, as said above.
@@ -186,6 +189,7 @@ impl AttentionArgs {
     }
 
     /// An operand of the block as `[batch, seq, heads, width]`.
+    #[inline(never)]
     fn located(&self, place: &Place, seq: u32, heads: u32, width: u32, field: Field) -> Located {
         let shape = Shape {
             sizes: [self.block.batch, seq, heads].map(|n| n as usize),
@@ -203,6 +207,7 @@ impl AttentionArgs {
     }
 
     /// Query, key, value, mask and bias.
+    #[inline(never)]
     fn inputs_located(&self) -> [Option<Located>; 5] {
         let b = &self.block;
         let given = |place: &Place, width, field| {
@@ -245,6 +250,7 @@ impl AttentionArgs {
     }
 
     /// The arrays of the options; an absent one is empty.
+    #[inline(never)]
     fn arrays(&self) -> [Array; 6] {
         let b = &self.block;
         let array =

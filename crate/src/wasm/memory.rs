@@ -27,6 +27,7 @@ impl Span {
     pub const EMPTY: Self = Self { start: 0, end: 0 };
 
     /// `bytes` from `pointer` on, aligned to `align`. An empty span may have any pointer.
+    #[inline(never)]
     pub fn new(pointer: u32, bytes: u64, align: u32, field: Field) -> Result<Self, Error> {
         let start = u64::from(pointer);
         let end = start.checked_add(bytes).ok_or(Error::new(Reason::Size, field))?;
@@ -80,6 +81,7 @@ impl Span {
 }
 
 /// The shape of a contiguous f32 `[batch, heads, rows, width]` and its bytes, which must be addressable.
+#[inline(never)]
 pub fn contiguous(sizes: [usize; 4], field: Field) -> Result<(Shape, u64), Error> {
     let bytes = sizes.iter().try_fold(4u64, |p, n| p.checked_mul(*n as u64));
     let bytes = bytes.filter(|bytes| *bytes <= u64::from(u32::MAX)).ok_or(Error::new(Reason::Size, field))?;
