@@ -10,9 +10,11 @@ pub mod gemm_tile;
 pub mod ln;
 pub mod pack;
 pub mod portable;
+pub mod power;
 pub mod reduce;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub mod simd128;
+pub mod sin_cos;
 pub mod tanh;
 
 /// Rows of a tile.
