@@ -34,6 +34,16 @@ pub type Native = simd128::F32x4;
 /// The bits under which every NaN is stored.
 pub const CANONICAL_NAN: f32 = f32::from_bits(0x7fc0_0000);
 
+/// `x`, or the one NaN that is stored.
+#[inline(always)]
+pub fn canonical(x: f32) -> f32 {
+    if x.is_nan() {
+        CANONICAL_NAN
+    } else {
+        x
+    }
+}
+
 /// Four f32 lanes. Each operation is one IEEE-754 binary32 operation per lane, round to nearest even, subnormals kept.
 pub trait Lanes: Copy {
     /// What a comparison gives: one truth value per lane.

@@ -58,6 +58,11 @@ impl<'a> Arguments<'a> {
         self.integer(i).map(|n| n != 0)
     }
 
+    /// Integer `i`, which may be negative: an i32 as its bits.
+    pub fn signed(&self, i: usize) -> Result<i64, Error> {
+        self.integers.get(i).map(|n| i64::from(*n as i32)).ok_or(WRONG)
+    }
+
     /// Number `i`.
     pub fn float(&self, i: usize) -> Result<f64, Error> {
         self.floats.get(i).copied().ok_or(WRONG)

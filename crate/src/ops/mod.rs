@@ -7,7 +7,11 @@
 pub mod activation;
 mod arguments;
 pub mod convert;
+pub mod embedding;
 pub mod linear;
+pub mod relative;
+pub mod rotary;
+pub mod sinusoidal;
 pub mod sum;
 
 pub use arguments::{outputs, product, Arguments, Input, Output, Plan, Scratch, PHASES};
@@ -41,6 +45,13 @@ macro_rules! table {
             // 20: attention pooling
             // 30: space and channels
             // 40: positions
+            40 => $then!(sinusoidal::Sinusoidal),
+            41 => $then!(rotary::Rotary),
+            42 => $then!(embedding::Embedding),
+            43 => $then!(relative::t5::T5Bias),
+            44 => $then!(relative::shift::RelativeShift),
+            45 => $then!(relative::value::RelativeValue),
+            46 => $then!(relative::head_vector::HeadVector),
             _ => Err(Error::new(Reason::Kind, Field::Call)),
         }
     };

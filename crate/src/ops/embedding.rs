@@ -1,0 +1,44 @@
+//! Rows of a table by their numbers: `y_t = table[index_t]`, as learned positions and tokens are looked up.
+//!
+//! Shapes: table `[n, dim]`, indices `[count]`, y `[count, dim]`. Nothing is rounded.
+//!
+//! Source: learned positions, Gehring et al. 2017.
+
+use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use crate::error::{Error, Field, Reason};
+use crate::kernel::canonical;
+use core::ops::Range;
+
+/// Integers: count, n, dim. Inputs: table, indices. Output: y.
+pub struct Embedding<'a> {
+    dim: usize,
+    table: &'a [f32],
+    indices: &'a [i32],
+}
+
+impl<'a> Operator<'a> for Embedding<'a> {
+    fn read(arguments: &Arguments<'a>) -> Result<Self, Error> {
+        let [count, n, dim] = [arguments.integer(0)?, arguments.integer(1)?, arguments.integer(2)?];
+        product(&[count, dim])?;
+        let indices = arguments.optional_i32(1, &[count])?.ok_or(Error::new(Reason::Kind, Field::Input))?;
+        if !indices.iter().all(|index| usize::try_from(*index).is_ok_and(|index| index < n)) {
+            return Err(Error::new(Reason::Value, Field::Input));
+        }
+        Ok(Self { dim, table: arguments.f32(0, &[n, dim])?, indices })
+    }
+
+    fn plan(&self) -> Result<Plan, Error> {
+        Ok(Plan { tiles: [0, 1], ..Plan::default() })
+    }
+
+    fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, _: usize, _: Range<usize>) -> Result<(), Error> {
+        let [y] = outputs(out)?;
+        let y = y.f32(&[self.indices.len(), self.dim])?;
+        for (index, row) in self.indices.iter().zip(y.chunks_exact_mut(self.dim.max(1))) {
+            for (y, x) in row.iter_mut().zip(&self.table[*index as usize * self.dim..]) {
+                *y = canonical(*x);
+            }
+        }
+        Ok(())
+    }
+}
