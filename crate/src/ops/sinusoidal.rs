@@ -6,7 +6,7 @@
 //! Order: `f_i = power(base, -(2i / dim))` and `a = f64(p) * f_i` in f64 (`kernel::power`, `kernel::sin_cos`), the sine or cosine rounded
 //! once to f32; added: `(x * scale) + t`, f32, with `scale` rounded to f32, or `f32(square_root(dim))`.
 //!
-//! Error of the table: half an ulp of f32, and what f64 makes of the angle: `.
+//! Error of the table: half an ulp of f32, and what f64 makes of the angle a: `3e-15 * |a|`.
 //!
 //! Source: Vaswani et al. 2017.
 //!
