@@ -98,10 +98,10 @@ fn wrong_tables_are_refused() {
     assert!(refused(40, &[0, 1, 4, 4, 0, 0, 0], &[0.5, 1.0], &[]));
     assert!(refused(40, &[0, 1, 4, 4, 0, i64::from(i32::MAX) - 2, 0], &[10.0, 1.0], &[]));
     assert!(refused(40, &[1, 1, 4, 4, 0, 0, 0], &[10.0, 1.0], &[Input::F32(&[0.0; 15])]));
-    assert!(refused(41, &[1, 1, 1, 4, 6], &[10.0], &[]));
-    assert!(refused(41, &[1, 1, 1, 4, 3], &[10.0], &[]));
-    assert!(refused(41, &[1, 1, 1, 4, 4, 0, 0, 1], &[10.0], &[Input::Absent, Input::I32(&[0, 1])]));
-    assert!(refused(41, &[1, 1, 1, 4, 4, 0, 0, 0, 0, 1], &[10.0, 0.5], &[]));
+    assert!(refused(41, &[1, 1, 1, 4, 6], &[10.0, 1.0, 1.0, 1.0, 1.0], &[]));
+    assert!(refused(41, &[1, 1, 1, 4, 3], &[10.0, 1.0, 1.0, 1.0, 1.0], &[]));
+    assert!(refused(41, &[1, 1, 1, 4, 4, 0, 0, 1], &[10.0, 1.0, 1.0, 1.0, 1.0], &[Input::Absent, Input::I32(&[0, 1])]));
+    assert!(refused(41, &[1, 1, 1, 4, 4, 0, 0, 0, 0, 1], &[10.0, 0.5, 1.0, 1.0, 1.0], &[]));
     assert!(refused(42, &[1, 2, 1], &[], &[Input::F32(&[0.0; 2]), Input::I32(&[2])]));
     assert!(refused(42, &[1, 2, 1], &[], &[Input::F32(&[0.0; 2]), Input::I32(&[-1])]));
 }
@@ -111,28 +111,26 @@ fn papers(p: &RopeParameters<'_>, length: f64) -> (Vec<f64>, f64) {
     let dim = p.rotary_dim as f64;
     let plain = |base: f64| (0..p.rotary_dim / 2).map(|i| 1.0 / base.powf(2.0 * i as f64 / dim)).collect::<Vec<_>>();
     let f = plain(p.base);
+    let RopeParameters { factor, max_position, limits: [a, b], .. } = *p;
+    let given = |own: f64| if p.attention == 0.0 { own } else { p.attention };
     match p.scaling {
         Scaling::None => (f, 1.0),
-        Scaling::Linear { factor } => (f.iter().map(|f| f / factor).collect(), 1.0),
-        Scaling::Ntk { factor } => (plain(p.base * factor.powf(dim / (dim - 2.0))), 1.0),
-        Scaling::DynamicNtk { factor, max_position } => {
+        Scaling::Linear => (f.iter().map(|f| f / factor).collect(), 1.0),
+        Scaling::Ntk => (plain(p.base * factor.powf(dim / (dim - 2.0))), 1.0),
+        Scaling::DynamicNtk => {
             let length = length.max(max_position);
             (plain(p.base * ((factor * length / max_position) - (factor - 1.0)).powf(dim / (dim - 2.0))), 1.0)
         }
-        Scaling::Yarn { factor, max_position, beta_fast, beta_slow, truncate, attention, mscale, mscale_all_dim } => {
+        Scaling::Yarn => {
             // Peng et al. 2023, section 3.2, with r(i) = L f_i / 2 pi turned round into the pair that turns n times.
             let pair = |n: f64| dim * (max_position / (n * TAU)).ln() / (2.0 * p.base.ln());
-            let round = |x: f64, up: bool| {
-                if !truncate {
-                    x
-                } else if up {
-                    x.ceil()
-                } else {
-                    x.floor()
-                }
+            let round = |x: f64, up: bool| match (p.truncate, up) {
+                (false, _) => x,
+                (true, true) => x.ceil(),
+                (true, false) => x.floor(),
             };
-            let low = round(pair(beta_fast), false).max(0.0);
-            let mut high = round(pair(beta_slow), true).min(dim - 1.0);
+            let low = round(pair(a), false).max(0.0);
+            let mut high = round(pair(b), true).min(dim - 1.0);
             if high == low {
                 high += 0.001;
             }
@@ -141,82 +139,72 @@ fn papers(p: &RopeParameters<'_>, length: f64) -> (Vec<f64>, f64) {
                 f / factor * ramp + f * (1.0 - ramp)
             };
             let m = |s: f64| if factor <= 1.0 { 1.0 } else { 0.1 * s * factor.ln() + 1.0 };
-            let own = if mscale * mscale_all_dim != 0.0 { m(mscale) / m(mscale_all_dim) } else { m(1.0) };
-            (f.iter().enumerate().map(mix).collect(), attention.unwrap_or(own))
+            let own = if p.mscale[0] * p.mscale[1] != 0.0 { m(p.mscale[0]) / m(p.mscale[1]) } else { m(1.0) };
+            (f.iter().enumerate().map(mix).collect(), given(own))
         }
-        Scaling::Llama3 { factor, max_position, low, high } => {
+        Scaling::Llama3 => {
             // Grattafiori et al. 2024 as their published code has it.
             let scaled = |f: &f64| {
                 let wave = TAU / f;
-                if wave < max_position / high {
+                if wave < max_position / b {
                     *f
-                } else if wave > max_position / low {
+                } else if wave > max_position / a {
                     f / factor
                 } else {
-                    let smooth = (max_position / wave - low) / (high - low);
+                    let smooth = (max_position / wave - a) / (b - a);
                     (1.0 - smooth) * f / factor + smooth * f
                 }
             };
             (f.iter().map(scaled).collect(), 1.0)
         }
-        Scaling::LongRope { factor, max_position, factors, attention } => {
+        Scaling::LongRope => {
             let half = p.rotary_dim / 2;
             let from = if length > max_position { half } else { 0 };
             let own = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / max_position.ln()).sqrt() };
-            let each = f.iter().zip(&factors[from..]).map(|(f, x)| f / f64::from(*x)).collect();
-            (each, attention.unwrap_or(own))
+            let each = f.iter().zip(&p.factors[from..]).map(|(f, x)| f / f64::from(*x)).collect();
+            (each, given(own))
         }
     }
 }
 
-const YARN: Scaling<'static> = Scaling::Yarn {
-    factor: 4.0,
-    max_position: 4096.0,
-    beta_fast: 32.0,
-    beta_slow: 1.0,
-    truncate: true,
-    attention: None,
-    mscale: 0.0,
-    mscale_all_dim: 0.0,
-};
+fn yarn() -> RopeParameters<'static> {
+    let (scaling, limits) = (Scaling::Yarn, [32.0, 1.0]);
+    RopeParameters { scaling, factor: 4.0, max_position: 4096.0, limits, ..RopeParameters::default() }
+}
 
 #[test]
 fn scalings_are_those_of_the_papers() {
     let factors: Vec<f32> = (0..128).map(|i| 1.0 + i as f32 / 8.0).collect();
-    let long = Scaling::LongRope { factor: 32.0, max_position: 4096.0, factors: &factors, attention: None };
-    let scalings = [
-        Scaling::None,
-        Scaling::Linear { factor: 8.0 },
-        Scaling::Ntk { factor: 4.0 },
-        Scaling::DynamicNtk { factor: 2.0, max_position: 4096.0 },
-        YARN,
-        Scaling::Yarn {
-            factor: 40.0,
-            max_position: 4096.0,
-            beta_fast: 32.0,
-            beta_slow: 1.0,
-            truncate: false,
-            attention: None,
-            mscale: 0.707,
-            mscale_all_dim: 1.3,
-        },
-        Scaling::Llama3 { factor: 8.0, max_position: 8192.0, low: 1.0, high: 4.0 },
+    let none = RopeParameters::default();
+    let trained = RopeParameters { max_position: 4096.0, ..none };
+    let long = RopeParameters { scaling: Scaling::LongRope, factor: 32.0, factors: &factors, ..trained };
+    let all = [
+        none,
+        RopeParameters { scaling: Scaling::Linear, factor: 8.0, ..none },
+        RopeParameters { scaling: Scaling::Ntk, factor: 4.0, ..none },
+        RopeParameters { scaling: Scaling::DynamicNtk, factor: 2.0, ..trained },
+        yarn(),
+        RopeParameters { factor: 1.0, ..yarn() },
+        RopeParameters { attention: 0.7, limits: [8.0, 8.0], ..yarn() },
+        RopeParameters { factor: 40.0, truncate: false, mscale: [0.707, 1.3], ..yarn() },
+        RopeParameters { scaling: Scaling::Llama3, factor: 8.0, max_position: 8192.0, limits: [1.0, 4.0], ..none },
         long,
+        RopeParameters { factor: 1.0, ..long },
+        RopeParameters { attention: 1.19, ..long },
     ];
     let mut worst = 0f64;
-    for scaling in scalings {
+    for given in all {
         for base in [10_000.0, 500_000.0, 1_000_000.0] {
             for length in [1.0, 4096.0, 4097.0, 131_072.0] {
-                let parameters = RopeParameters { rotary_dim: 128, base, scaling };
+                let parameters = RopeParameters { rotary_dim: 128, base, ..given };
                 parameters.check().unwrap();
                 let got = parameters.frequencies(length);
                 let (want, factor) = papers(&parameters, length);
-                assert_eq!(got.pairs(), want.len());
                 assert!((got.attention_factor() - factor).abs() <= 1e-15 * factor);
                 for (i, want) in want.iter().enumerate() {
                     let error = (got.inverse(i) - want).abs() / want;
                     worst = worst.max(error);
-                    assert!(error <= 1e-14, "{scaling:?} {base} {length} {i}");
+                    assert!(error <= 1e-14, "{given:?} {base} {length} {i}");
                 }
                 let (mut cosines, mut sines) = (vec![0.0; 64], vec![0.0; 64]);
                 got.row(100_000, &mut cosines, &mut sines);
@@ -229,14 +217,20 @@ fn scalings_are_those_of_the_papers() {
         }
     }
     println!("inverse frequencies: {worst:.2e}");
-}
-
-fn numbers_of(scaling: Scaling<'_>) -> (i64, Vec<f64>) {
-    match scaling {
-        Scaling::Yarn { factor, max_position, beta_fast, beta_slow, .. } => {
-            (4, vec![factor, max_position, beta_fast, beta_slow])
-        }
-        _ => (0, vec![]),
+    let wrong = [
+        RopeParameters { base: 0.5, ..none },
+        RopeParameters { base: f64::NAN, ..none },
+        RopeParameters { rotary_dim: 3, ..none },
+        RopeParameters { rotary_dim: 0, ..none },
+        RopeParameters { factor: 0.9, ..yarn() },
+        RopeParameters { limits: [0.0, 1.0], ..yarn() },
+        RopeParameters { base: 1.0, ..yarn() },
+        RopeParameters { scaling: Scaling::Ntk, rotary_dim: 2, ..none },
+        RopeParameters { scaling: Scaling::Llama3, limits: [4.0, 1.0], ..trained },
+        RopeParameters { rotary_dim: 126, ..long },
+    ];
+    for parameters in wrong {
+        assert!(parameters.check().is_err(), "{parameters:?}");
     }
 }
 
@@ -251,15 +245,17 @@ fn rows_are_turned() {
         (3, 0, 2, 8, 8),
         (2, 3, 1, 130, 130),
     ] {
-        for scaling in [Scaling::None, YARN] {
+        for parameters in [RopeParameters::default(), yarn()] {
+            let parameters = RopeParameters { rotary_dim, ..parameters };
             for variant in 0..12 {
                 let (interleaved, outside, kind) = (variant % 2 == 1, variant / 2 % 2 == 1, variant / 4);
                 let x = paint(batch * seq * heads * head_dim, variant);
                 let positions: Vec<i32> = (0..if kind == 2 { batch * seq } else { seq })
                     .map(|t| if kind == 0 { t as i32 - 7 } else { (t as i32 * 7919) % 4001 - 300 })
                     .collect();
-                let (number, mut floats) = numbers_of(scaling);
-                floats.insert(0, 10_000.0);
+                let RopeParameters { base, factor, max_position, limits, .. } = parameters;
+                let floats = [base, factor, max_position, limits[0], limits[1]];
+                let number = parameters.scaling as i64;
                 let mut integers = [batch, seq, heads, head_dim, rotary_dim].map(|n| n as i64).to_vec();
                 integers.extend([interleaved.into(), outside.into(), kind as i64, -7, number, 0, 1]);
                 let listed = if kind == 0 { Input::Absent } else { Input::I32(&positions) };
@@ -268,7 +264,7 @@ fn rows_are_turned() {
                 let mut place = x.clone();
                 call(41, &integers, &floats, &[Input::Absent, listed], &mut place);
                 assert_eq!(y, place);
-                let (f, factor) = papers(&RopeParameters { rotary_dim, base: 10_000.0, scaling }, 0.0);
+                let (f, factor) = papers(&parameters, 0.0);
                 for (row, (x, y)) in x.chunks(head_dim).zip(y.chunks(head_dim)).enumerate() {
                     let (b, i) =
                         if outside { (row / seq / heads, row % seq) } else { (row / heads / seq, row / heads % seq) };
@@ -308,7 +304,7 @@ fn given_tables_are_looked_up() {
     let mut y = vec![0.0; x.len()];
     let integers = [2, 3, 1, 4, 4, 1, 0, 1, 0, 0, 0, 0, 5];
     let inputs = [Input::F32(&x), Input::I32(&positions), Input::Absent, Input::F32(&cosines), Input::F32(&sines)];
-    call(41, &integers, &[10.0], &inputs, &mut y);
+    call(41, &integers, &[10.0, 1.0, 1.0, 1.0, 1.0], &inputs, &mut y);
     for (t, (x, y)) in x.chunks(2).zip(y.chunks(2)).enumerate() {
         let at = positions[t / 2 % 3] as usize * 2 + t % 2;
         let (c, s) = (cosines[at], sines[at]);
@@ -316,7 +312,7 @@ fn given_tables_are_looked_up() {
     }
     let far = [4, 5, 2];
     let inputs = [Input::F32(&x), Input::I32(&far), Input::Absent, Input::F32(&cosines), Input::F32(&sines)];
-    assert!(refused(41, &integers, &[10.0], &inputs));
+    assert!(refused(41, &integers, &[10.0, 1.0, 1.0, 1.0, 1.0], &inputs));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What an operator is called with.
 
 use crate::error::{Error, Field, Reason};
+use core::ops::Range;
 
 /// Phases that an operator can have: one that prepares (packs), one that computes.
 pub const PHASES: usize = 2;
@@ -58,9 +59,14 @@ impl<'a> Arguments<'a> {
         self.integer(i).map(|n| n != 0)
     }
 
-    /// Integer `i`, which may be negative: an i32 as its bits.
-    pub fn signed(&self, i: usize) -> Result<i64, Error> {
-        self.integers.get(i).map(|n| i64::from(*n as i32)).ok_or(WRONG)
+    /// The first `N` integers; an i32 is in its bits.
+    pub fn integers<const N: usize>(&self) -> Result<[usize; N], Error> {
+        self.integers.first_chunk().map(|n: &[u32; N]| n.map(|n| n as usize)).ok_or(WRONG)
+    }
+
+    /// The first `N` numbers, which are finite.
+    pub fn numbers<const N: usize>(&self) -> Result<[f64; N], Error> {
+        self.floats.first_chunk().filter(|n: &&[f64; N]| n.iter().all(|x| x.is_finite())).copied().ok_or(WRONG)
     }
 
     /// Number `i`.
@@ -112,6 +118,7 @@ impl<'a> Arguments<'a> {
 }
 
 /// The product of sizes, which must fit.
+#[inline(never)]
 pub fn product(sizes: &[usize]) -> Result<usize, Error> {
     let product = sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
     product.filter(|n| *n <= u32::MAX as usize / 4).ok_or(Error::new(Reason::Size, Field::Call))
@@ -132,6 +139,7 @@ pub fn outputs<'a, 'b, const N: usize>(outputs: &'a mut [Output<'b>]) -> Result<
 
 impl Output<'_> {
     /// f32 of the sizes given.
+    #[inline(never)]
     pub fn f32(&mut self, sizes: &[usize]) -> Result<&mut [f32], Error> {
         self.optional_f32(sizes)?.ok_or(Error::new(Reason::Kind, Field::Out))
     }
@@ -181,6 +189,18 @@ impl Plan {
     pub fn scratch(&self) -> Result<usize, Error> {
         let total = self.shared.checked_add(self.workspace);
         total.filter(|n| *n <= u32::MAX as usize / 4).ok_or(Error::new(Reason::Size, Field::Scratch))
+    }
+
+    /// Temporary memory in its parts, and the tiles that there are of those asked for.
+    #[inline(never)]
+    pub fn prepare<'a>(
+        &self,
+        scratch: &'a mut [f32],
+        phase: usize,
+        tiles: Range<usize>,
+    ) -> Result<(Scratch<'a>, Range<usize>), Error> {
+        let end = tiles.end.min(*self.tiles.get(phase).ok_or(Error::new(Reason::Kind, Field::Call))?);
+        Ok((self.split(scratch)?, tiles.start.min(end)..end))
     }
 
     /// Temporary memory in its parts.

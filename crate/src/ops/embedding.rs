@@ -4,9 +4,8 @@
 //!
 //! Source: learned positions, Gehring et al. 2017.
 
-use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use super::{outputs, row, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
-use crate::kernel::canonical;
 use core::ops::Range;
 
 /// Integers: count, n, dim. Inputs: table, indices. Output: y.
@@ -18,8 +17,7 @@ pub struct Embedding<'a> {
 
 impl<'a> Operator<'a> for Embedding<'a> {
     fn read(arguments: &Arguments<'a>) -> Result<Self, Error> {
-        let [count, n, dim] = [arguments.integer(0)?, arguments.integer(1)?, arguments.integer(2)?];
-        product(&[count, dim])?;
+        let [count, n, dim] = arguments.integers()?;
         let indices = arguments.optional_i32(1, &[count])?.ok_or(Error::new(Reason::Kind, Field::Input))?;
         if !indices.iter().all(|index| usize::try_from(*index).is_ok_and(|index| index < n)) {
             return Err(Error::new(Reason::Value, Field::Input));
@@ -34,11 +32,10 @@ impl<'a> Operator<'a> for Embedding<'a> {
     fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, _: usize, _: Range<usize>) -> Result<(), Error> {
         let [y] = outputs(out)?;
         let y = y.f32(&[self.indices.len(), self.dim])?;
-        for (index, row) in self.indices.iter().zip(y.chunks_exact_mut(self.dim.max(1))) {
-            for (y, x) in row.iter_mut().zip(&self.table[*index as usize * self.dim..]) {
-                *y = canonical(*x);
-            }
+        for (index, to) in self.indices.iter().zip(y.chunks_exact_mut(self.dim.max(1))) {
+            to.copy_from_slice(&self.table[*index as usize * self.dim..][..self.dim]);
         }
+        row::scale(y, 1.0);
         Ok(())
     }
 }

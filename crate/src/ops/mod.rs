@@ -11,6 +11,7 @@ pub mod embedding;
 pub mod linear;
 pub mod relative;
 pub mod rotary;
+mod row;
 pub mod sinusoidal;
 pub mod sum;
 
@@ -79,10 +80,8 @@ pub fn run(
     macro_rules! run {
         ($operator:ty) => {{
             let operator = <$operator>::read(arguments)?;
-            let plan = operator.plan()?;
-            let end = tiles.end.min(*plan.tiles.get(phase).ok_or(Error::new(Reason::Kind, Field::Call))?);
-            let tiles = tiles.start.min(end)..end;
-            operator.run(outputs, plan.split(scratch)?, phase, tiles)
+            let (scratch, tiles) = operator.plan()?.prepare(scratch, phase, tiles)?;
+            operator.run(outputs, scratch, phase, tiles)
         }};
     }
     table!(number, run)

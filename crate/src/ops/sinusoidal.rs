@@ -12,26 +12,14 @@
 //!
 //! Loop: a tile is 16 positions. A frequency is made once for the tile and meets its positions; the rows are added to every batch row.
 
-use super::{outputs, product, Arguments, Input, Operator, Output, Plan, Scratch};
+use super::{outputs, product, row, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
-use crate::kernel::canonical;
 use crate::kernel::power::{power, square_root};
 use crate::kernel::sin_cos::sin_cos_f32;
 use core::ops::Range;
 
 /// Positions of a tile.
 const TILE_ROWS: usize = 16;
-
-/// What becomes of the table.
-#[derive(Clone, Copy)]
-enum Target<'a> {
-    /// It is the result.
-    Table,
-    /// It is added to x.
-    Add(&'a [f32]),
-    /// It is added to what the output holds.
-    AddInPlace,
-}
 
 /// Integers: 0 table or 1 added, batch, seq, dim, concatenated, offset (i32), 1 for a scale of sqrt(dim). Numbers: base, scale of x.
 /// Input: x; absent: what the output holds. Output: y.
@@ -41,7 +29,8 @@ pub struct Sinusoidal<'a> {
     offset: i64,
     base: f64,
     scale: f32,
-    target: Target<'a>,
+    added: bool,
+    x: Option<&'a [f32]>,
 }
 
 impl Sinusoidal<'_> {
@@ -65,19 +54,15 @@ impl Sinusoidal<'_> {
 
 impl<'a> Operator<'a> for Sinusoidal<'a> {
     fn read(arguments: &Arguments<'a>) -> Result<Self, Error> {
-        let sizes = [arguments.integer(1)?, arguments.integer(2)?, arguments.integer(3)?];
-        let (offset, base, scale) = (arguments.signed(5)?, arguments.finite(0)?, arguments.finite(1)? as f32);
-        if sizes[2] == 0 || base < 1.0 || offset + sizes[1] as i64 > 1 << 31 {
+        let [added, batch, seq, dim, concatenated, offset, root] = arguments.integers()?;
+        let [base, scale] = arguments.numbers()?;
+        let (sizes, offset) = ([batch, seq, dim], i64::from(offset as i32));
+        if dim == 0 || base < 1.0 || offset + seq as i64 > 1 << 31 {
             return Err(Error::new(Reason::Value, Field::Call));
         }
-        product(&sizes)?;
-        let target = match (arguments.flag(0)?, arguments.input(0)) {
-            (false, _) => Target::Table,
-            (true, Input::Absent) => Target::AddInPlace,
-            (true, _) => Target::Add(arguments.f32(0, &sizes)?),
-        };
-        let scale = if arguments.flag(6)? { square_root(sizes[2] as f64) as f32 } else { scale };
-        Ok(Self { sizes, concatenated: arguments.flag(4)?, offset, base, scale, target })
+        let scale = if root != 0 { square_root(dim as f64) as f32 } else { scale as f32 };
+        let (concatenated, added) = (concatenated != 0, added != 0);
+        Ok(Self { sizes, concatenated, offset, base, scale, added, x: arguments.optional_f32(0, &sizes)? })
     }
 
     fn plan(&self) -> Result<Plan, Error> {
@@ -93,21 +78,16 @@ impl<'a> Operator<'a> for Sinusoidal<'a> {
             let first = tile * TILE_ROWS;
             let table = &mut scratch.workspace[..TILE_ROWS.min(seq - first) * dim];
             self.fill(self.offset + first as i64, table);
-            for row in 0..batch {
-                let start = (row * seq + first) * dim;
+            for b in 0..batch {
+                let start = (b * seq + first) * dim;
                 let y = &mut y[start..start + table.len()];
-                match self.target {
-                    Target::Table => y.copy_from_slice(table),
-                    Target::Add(x) => {
-                        for ((y, x), t) in y.iter_mut().zip(&x[start..]).zip(&*table) {
-                            *y = canonical(x * self.scale + t);
-                        }
-                    }
-                    Target::AddInPlace => {
-                        for (y, t) in y.iter_mut().zip(&*table) {
-                            *y = canonical(*y * self.scale + t);
-                        }
-                    }
+                if let Some(x) = self.x {
+                    y.copy_from_slice(&x[start..start + table.len()]);
+                }
+                if self.added {
+                    row::add(y, self.scale, table, 1.0);
+                } else {
+                    y.copy_from_slice(table);
                 }
             }
         }

@@ -67,6 +67,7 @@ impl Default for TreeSum {
 }
 
 /// The sum of a row of numbers.
+#[inline(never)]
 pub fn sum<L: Lanes>(row: &[f32]) -> f32 {
     let mut tree = TreeSum::new();
     for block in row.chunks(BLOCK) {

@@ -5,49 +5,46 @@
 //! Source: Dai et al. 2019.
 
 use crate::error::Error;
-use crate::kernel::canonical;
-use crate::ops::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use crate::ops::row::{self, Rows};
+use crate::ops::{outputs, Arguments, Operator, Output, Plan, Scratch};
 use core::ops::Range;
 
 /// Integers: batch, seq, heads, dim, x is `[batch, seq, heads, dim]`, y is. Inputs: x, v. Output: y.
 pub struct HeadVector<'a> {
-    sizes: [usize; 4],
-    heads_inside: [bool; 2],
+    batch: usize,
+    from: Rows,
+    to: Rows,
     x: &'a [f32],
     vector: &'a [f32],
 }
 
 impl<'a> Operator<'a> for HeadVector<'a> {
     fn read(arguments: &Arguments<'a>) -> Result<Self, Error> {
-        let integer = |i| arguments.integer(i);
-        let sizes = [integer(0)?, integer(1)?, integer(2)?, integer(3)?];
+        let [batch, seq, heads, width, from, to] = arguments.integers()?;
+        let rows = |heads_inside| Rows::new(seq, heads, width, heads_inside == 0);
         Ok(Self {
-            sizes,
-            heads_inside: [arguments.flag(4)?, arguments.flag(5)?],
-            x: arguments.f32(0, &sizes)?,
-            vector: arguments.f32(1, &sizes[2..])?,
+            batch,
+            from: rows(from),
+            to: rows(to),
+            x: arguments.f32(0, &[batch, seq, heads, width])?,
+            vector: arguments.f32(1, &[heads, width])?,
         })
     }
 
     fn plan(&self) -> Result<Plan, Error> {
-        Ok(Plan { tiles: [0, product(&self.sizes[..1])?], ..Plan::default() })
+        Ok(Plan { tiles: [0, self.batch], ..Plan::default() })
     }
 
     fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {
         let [y] = outputs(out)?;
-        let y = y.f32(&self.sizes)?;
-        let [_, seq, heads, dim] = self.sizes;
+        let Rows { seq, heads, width, .. } = self.from;
+        let y = y.f32(&[self.batch, seq, heads, width])?;
         for b in tiles {
             for i in 0..seq {
                 for head in 0..heads {
-                    let [from, to] = self.heads_inside.map(|inside| {
-                        let row = if inside { (b * seq + i) * heads + head } else { (b * heads + head) * seq + i };
-                        row * dim..(row + 1) * dim
-                    });
-                    let vector = &self.vector[head * dim..];
-                    for ((y, x), v) in y[to].iter_mut().zip(&self.x[from]).zip(vector) {
-                        *y = canonical(x + v);
-                    }
+                    let y = &mut y[self.to.start(b, i, head)..][..width];
+                    y.copy_from_slice(&self.x[self.from.start(b, i, head)..][..width]);
+                    row::add(y, 1.0, &self.vector[head * width..], 1.0);
                 }
             }
         }

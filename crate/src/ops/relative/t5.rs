@@ -1,6 +1,6 @@
 //! The bias of T5: each head adds a learned number to the score, chosen by the bucket that the distance falls in.
 //!
-//! Shapes: table `[num_buckets, heads]`, bias `[heads, q_len, kv_len]`, buckets `[q_len, kv_len]`.
+//! Shapes: table `[num_buckets, heads]`, bias `[heads, q_len, kv_len]`.
 //!
 //! Bucket: with n buckets for a direction (half of them where both are told apart, then the second half for keys after the query; else
 //! keys after the query count as distance 0), `e = floor(n / 2)` and r the distance without its sign: r itself while r < e, else
@@ -12,9 +12,8 @@
 //! Loop: bucket and bias depend on j - i alone, so each head's q_len + kv_len - 1 numbers are made once and every row is a window of them.
 
 use crate::error::{Error, Field, Reason};
-use crate::kernel::canonical;
 use crate::kernel::power::log2;
-use crate::ops::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use crate::ops::{outputs, product, row, Arguments, Operator, Output, Plan, Scratch};
 use core::ops::Range;
 
 /// How distances become buckets.
@@ -55,8 +54,7 @@ impl Buckets {
     }
 }
 
-/// Integers: heads, q_len, kv_len, num_buckets, max_distance, bidirectional, q_offset (i32). Input: table. Outputs: bias, buckets, each
-/// optional.
+/// Integers: heads, q_len, kv_len, num_buckets, max_distance, bidirectional, q_offset (i32). Input: table. Output: bias.
 pub struct T5Bias<'a> {
     heads: usize,
     q_len: usize,
@@ -76,36 +74,33 @@ impl T5Bias<'_> {
         }
     }
 
-    /// One line of buckets, then one of biases for each head.
-    fn fill(&self, shared: &mut [f32]) {
-        let (buckets, biases) = shared.split_at_mut(self.distances());
-        for (t, place) in buckets.iter_mut().enumerate() {
+    /// A line of biases for each head.
+    fn fill(&self, lines: &mut [f32]) {
+        let n = self.distances();
+        for t in 0..n {
             let bucket = self.buckets.of(t as i64 - (self.q_len as i64 - 1) - self.q_offset);
-            *place = bucket as f32;
-            for head in 0..self.heads {
-                biases[head * self.distances() + t] = canonical(self.table[bucket * self.heads + head]);
+            for (head, bias) in self.table[bucket * self.heads..][..self.heads].iter().enumerate() {
+                lines[head * n + t] = *bias;
             }
         }
+        row::scale(lines, 1.0);
     }
 }
 
 impl<'a> Operator<'a> for T5Bias<'a> {
     fn read(arguments: &Arguments<'a>) -> Result<Self, Error> {
-        let integer = |i| arguments.integer(i);
-        let [heads, q_len, kv_len, num_buckets, max_distance] =
-            [integer(0)?, integer(1)?, integer(2)?, integer(3)?, integer(4)?];
-        let buckets = Buckets { num_buckets, max_distance, bidirectional: arguments.flag(5)? };
+        let [heads, q_len, kv_len, num_buckets, max_distance, bidirectional, q_offset] = arguments.integers()?;
+        let buckets = Buckets { num_buckets, max_distance, bidirectional: bidirectional != 0 };
         if !buckets.are_valid() {
             return Err(Error::new(Reason::Value, Field::Call));
         }
-        product(&[heads, q_len, kv_len])?;
         let table = arguments.f32(0, &[num_buckets, heads])?;
-        Ok(Self { heads, q_len, kv_len, q_offset: arguments.signed(6)?, buckets, table })
+        Ok(Self { heads, q_len, kv_len, q_offset: i64::from(q_offset as i32), buckets, table })
     }
 
     fn plan(&self) -> Result<Plan, Error> {
         let any = usize::from(self.distances() > 0);
-        Ok(Plan { shared: product(&[self.heads + 1, self.distances()])?, workspace: 0, tiles: [any, any * self.q_len] })
+        Ok(Plan { shared: product(&[self.heads, self.distances()])?, workspace: 0, tiles: [any, any * self.q_len] })
     }
 
     fn run(
@@ -119,21 +114,12 @@ impl<'a> Operator<'a> for T5Bias<'a> {
             self.fill(scratch.shared);
             return Ok(());
         }
-        let [bias, buckets] = outputs(out)?;
-        let mut bias = bias.optional_f32(&[self.heads, self.q_len, self.kv_len])?;
-        let mut buckets = buckets.optional_i32(&[self.q_len, self.kv_len])?;
+        let [bias] = outputs(out)?;
+        let bias = bias.f32(&[self.heads, self.q_len, self.kv_len])?;
         for i in tiles {
-            let window = |line: usize| &scratch.shared[line * self.distances() + self.q_len - 1 - i..][..self.kv_len];
-            if let Some(buckets) = &mut buckets {
-                for (to, from) in buckets[i * self.kv_len..].iter_mut().zip(window(0)) {
-                    *to = *from as i32;
-                }
-            }
-            if let Some(bias) = &mut bias {
-                for head in 0..self.heads {
-                    let start = (head * self.q_len + i) * self.kv_len;
-                    bias[start..start + self.kv_len].copy_from_slice(window(head + 1));
-                }
+            for head in 0..self.heads {
+                let window = &scratch.shared[head * self.distances() + self.q_len - 1 - i..][..self.kv_len];
+                bias[(head * self.q_len + i) * self.kv_len..][..self.kv_len].copy_from_slice(window);
             }
         }
         Ok(())
