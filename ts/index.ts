@@ -49,6 +49,25 @@ export {
 } from "./partial.ts";
 export { type AttentionPlan, type AttentionShapes, planAttention } from "./plan-attention.ts";
 export {
+  type AddSinusoidalOptions,
+  addSinusoidalPositions,
+  alibiSlopes,
+  type EmbeddingOptions,
+  embedding,
+  type SinusoidalOptions,
+  sinusoidalPositions,
+} from "./positions.ts";
+export {
+  type RelativeAttentionResult,
+  type ShawOptions,
+  shawRelative,
+  type T5BiasOptions,
+  type TransformerXlOptions,
+  t5RelativeBias,
+  transformerXlAttention,
+} from "./relative.ts";
+export { type RopeOptions, type RopeScaling, type RopeTables, rope } from "./rotary.ts";
+export {
   type DTypeOf,
   type PlainTensor,
   Tensor,

@@ -29,17 +29,17 @@ const AXES: Readonly<Record<Layout, readonly (AxisOrder | undefined)[]>> = {
 };
 
 /**
- * Where the axes of a query of this shape are.
+ * Where the axes of a query, or another tensor of heads, of this shape are.
  *
  * @throws RangeError `ERR_SACCADE_SHAPE` for a rank that no layout has
  */
-export function axesOf(shape: readonly number[], layout: Layout, caller: string): AxisOrder {
+export function axesOf(shape: readonly number[], layout: Layout, caller: string, name = "query"): AxisOrder {
   const axes = AXES[layout][shape.length];
   if (axes !== undefined) return axes;
   const full = layout === "bshd" ? "[batch, seq, heads, headDim]" : "[batch, heads, seq, headDim]";
   throw new SaccadeRangeError(
     "ERR_SACCADE_SHAPE",
-    `${caller}: query.shape has ${shape.length} axes; expected 4 (${full}), 3 (without batch) or 2 ` +
+    `${caller}: ${name}.shape has ${shape.length} axes; expected 4 (${full}), 3 (without batch) or 2 ` +
       "([seq, headDim], one head)",
   );
 }

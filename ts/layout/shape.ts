@@ -177,15 +177,16 @@ export function proveIntegerList(
   return entries.map((entry, index) => proveInteger(entry, low, high, caller, `${name}[${index}]`));
 }
 
-/** Proves a list of one number per query head, and rounds each to float32. */
+/** Proves a list of numbers, one per query head unless `each` says of what, and rounds each to float32. */
 export function proveFloats(
   list: unknown,
   length: number,
   caller: string,
   name: string,
   or = "",
+  each = "one per query head",
 ): Float32Array<ArrayBuffer> {
-  const entries = exactly(list, length, caller, name, `${or}${length} numbers, one per query head`);
+  const entries = exactly(list, length, caller, name, `${or}${length} numbers, ${each}`);
   return Float32Array.from(entries, (entry, index) => {
     if (typeof entry === "number") return entry;
     throw new SaccadeTypeError(

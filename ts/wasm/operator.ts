@@ -18,6 +18,13 @@ import { contiguousStrides, copyElements, type TensorView } from "./view.ts";
 export const OPERATORS = {
   convert: 1,
   linear: 2,
+  sinusoidal: 40,
+  rotary: 41,
+  embedding: 42,
+  t5Bias: 43,
+  relativeShift: 44,
+  relativeValue: 45,
+  headVector: 46,
 } as const;
 
 /** An operator's name. */

@@ -3,12 +3,14 @@
 //! Shapes: x `[batch, heads, q_len, n]` or `[batch, q_len, heads, n]`, y `[batch, heads, q_len, kv_len]`. Where t lies outside `0..n` it is
 //! clipped to the nearest end (Shaw et al. 2018), or y is +0 (Transformer-XL's shift: Dai et al. 2019). One product, rounded.
 
+use crate::attention::spec::default_scale;
 use crate::error::{Error, Field, Reason};
 use crate::ops::row::{self, Rows};
 use crate::ops::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use core::ops::Range;
 
-/// Integers: batch, heads, q_len, kv_len, n, x is `[batch, q_len, heads, n]`, clipped, first (i32). Number: scale. Input: x. Output: y.
+/// Integers: batch, heads, q_len, kv_len, n, x is `[batch, q_len, heads, n]`, clipped, first (i32), head_dim for a scale of
+/// `1 / sqrt(head_dim)` (0: the number). Number: scale. Input: x. Output: y.
 pub struct RelativeShift<'a> {
     batch: usize,
     kv_len: usize,
@@ -21,8 +23,9 @@ pub struct RelativeShift<'a> {
 
 impl<'a> Operator<'a> for RelativeShift<'a> {
     fn read(arguments: &Arguments<'a>) -> Result<Self, Error> {
-        let [batch, heads, seq, kv_len, n, heads_inside, clipped, first] = arguments.integers()?;
+        let [batch, heads, seq, kv_len, n, heads_inside, clipped, first, head_dim] = arguments.integers()?;
         let [scale] = arguments.numbers()?;
+        let scale = if head_dim == 0 { scale } else { default_scale(head_dim) };
         let rows = Rows::new(seq, heads, n, heads_inside == 0);
         if n == 0 {
             return Err(Error::new(Reason::Value, Field::Call));
