@@ -1,0 +1,32 @@
+/** Recorded cases of textbook attention, and tensors painted for properties. */
+import { readFileSync } from "node:fs";
+import { type Plain, type StoredArray, tensorOf } from "../compat/arrays.ts";
+
+export interface ClassicCase {
+  params: Record<string, number>;
+  inputs: Record<string, Plain>;
+  weights: Record<string, Plain>;
+  expected: Record<string, Plain>;
+}
+
+const tensors = (stored: Record<string, StoredArray> = {}): Record<string, Plain> =>
+  Object.fromEntries(Object.entries(stored).map(([name, array]) => [name, tensorOf(array)]));
+
+export function classic(name: string): ClassicCase {
+  const path = new URL(`../data/classic/${name}.json`, import.meta.url);
+  const { params, inputs, weights, expected } = JSON.parse(readFileSync(path, "utf8"));
+  return { params, inputs: tensors(inputs), weights: tensors(weights), expected: tensors(expected) };
+}
+
+/** A tensor of numbers in [-1, 1] that differ by seed. */
+export function painted(seed: number, ...shape: number[]): { data: Float32Array<ArrayBuffer>; shape: number[] } {
+  const count = shape.reduce((product, size) => product * size, 1);
+  return { data: Float32Array.from({ length: count }, (_, i) => Math.sin(seed * 31.7 + i * 1.37)), shape };
+}
+
+/** The largest distance of two lists of numbers; Infinity where their lengths differ or one is NaN. */
+export function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  if (a.length !== b.length) return Number.POSITIVE_INFINITY;
+  const distances = Array.from(a, (x, i) => (x === b[i] ? 0 : Math.abs(x - b[i]!)));
+  return distances.some(Number.isNaN) ? Number.POSITIVE_INFINITY : Math.max(0, ...distances);
+}
