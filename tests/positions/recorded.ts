@@ -2,15 +2,25 @@
 import { readFileSync } from "node:fs";
 import { type Plain, type StoredArray, tensorOf } from "../compat/arrays.ts";
 
+type Param =
+  | ("length" | "dim" | "base" | "rotaryDim" | "heads")
+  | ("queryLength" | "keyLength" | "queryOffset" | "maxDistance");
+type Input = "x" | "positions" | "query" | "key" | "value";
+type Weight = "embedding" | "relative_key" | "relative_value" | "r" | "u" | "v_bias";
+type Expectation = "encoding" | "output" | "weights" | "slopes" | "bias";
+
+/** A recorded case; which names it has depends on the case. */
 export interface ClassicCase {
-  params: Record<string, number>;
-  inputs: Record<string, Plain>;
-  weights: Record<string, Plain>;
-  expected: Record<string, Plain>;
+  params: Record<Param, number>;
+  inputs: Record<Input, Plain>;
+  weights: Record<Weight, Plain>;
+  expected: Record<Expectation, Plain>;
 }
 
-const tensors = (stored: Record<string, StoredArray> = {}): Record<string, Plain> =>
-  Object.fromEntries(Object.entries(stored).map(([name, array]) => [name, tensorOf(array)]));
+const tensors = <Name extends string>(stored: Record<Name, StoredArray>): Record<Name, Plain> =>
+  Object.fromEntries(
+    Object.entries<StoredArray>(stored ?? {}).map(([name, array]) => [name, tensorOf(array)]),
+  ) as Record<Name, Plain>;
 
 export function classic(name: string): ClassicCase {
   const path = new URL(`../data/classic/${name}.json`, import.meta.url);

@@ -39,14 +39,14 @@ const dot = (a: Rows, rowA: number, b: Rows, rowB: number, dim: number): number 
 describe("t5RelativeBias", () => {
   it("has the recorded bias", () => {
     const { params, weights, expected } = classic("t5_relative_bias__bidirectional");
-    const { data, shape } = t5RelativeBias(weights.embedding!, {
-      qLen: params.queryLength!,
-      kvLen: params.keyLength!,
+    const { data, shape } = t5RelativeBias(weights.embedding, {
+      qLen: params.queryLength,
+      kvLen: params.keyLength,
       qOffset: params.queryOffset,
       maxDistance: params.maxDistance,
     });
-    expect(shape).toEqual(expected.bias!.shape);
-    expect([...data]).toEqual(numbersOf(expected.bias!));
+    expect(shape).toEqual(expected.bias.shape);
+    expect([...data]).toEqual(numbersOf(expected.bias));
   });
 
   it("depends on distances alone, and looks back only where it is not bidirectional", () => {
@@ -91,13 +91,13 @@ describe("t5RelativeBias", () => {
 describe("shawRelative", () => {
   it("has the recorded output and weights", () => {
     const { inputs, weights, expected } = classic("shaw_relative");
-    const tables = { relativeKey: weights.relative_key!, relativeValue: weights.relative_value! };
-    const { query, key, value } = inputs as Record<"query" | "key" | "value", never>;
+    const tables = { relativeKey: weights.relative_key, relativeValue: weights.relative_value };
+    const { query, key, value } = inputs;
     const result = shawRelative(query, key, value, { ...tables, layout: "bhsd", returnWeights: true });
-    expect(result.out.shape).toEqual(expected.output!.shape);
-    expect(result.weights!.shape).toEqual(expected.weights!.shape);
-    expect(distance(result.out.data, numbersOf(expected.output!))).toBeLessThan(6e-7);
-    expect(distance(result.weights!.data, numbersOf(expected.weights!))).toBeLessThan(2e-7);
+    expect(result.out.shape).toEqual(expected.output.shape);
+    expect(result.weights!.shape).toEqual(expected.weights.shape);
+    expect(distance(result.out.data, numbersOf(expected.output))).toBeLessThan(6e-7);
+    expect(distance(result.weights!.data, numbersOf(expected.weights))).toBeLessThan(2e-7);
   });
 
   it("is the paper's formula, with offset, causal mask and lengths", () => {
@@ -224,12 +224,12 @@ describe("shawRelative", () => {
 describe("transformerXlAttention", () => {
   it("has the recorded output and weights", () => {
     const { inputs, weights: vectors, expected } = classic("transformer_xl_relative");
-    const { query, key, value } = inputs as Record<"query" | "key" | "value", never>;
-    const options = { r: vectors.r!, u: vectors.u!, v: vectors.v_bias!, layout: "bhsd", returnWeights: true } as const;
+    const { query, key, value } = inputs;
+    const options = { r: vectors.r, u: vectors.u, v: vectors.v_bias, layout: "bhsd", returnWeights: true } as const;
     const { out, weights } = transformerXlAttention(query, key, value, options);
-    expect(out.shape).toEqual(expected.output!.shape);
-    expect(distance(out.data, numbersOf(expected.output!))).toBeLessThan(6e-7);
-    expect(distance(weights!.data, numbersOf(expected.weights!))).toBeLessThan(2e-7);
+    expect(out.shape).toEqual(expected.output.shape);
+    expect(distance(out.data, numbersOf(expected.output))).toBeLessThan(6e-7);
+    expect(distance(weights!.data, numbersOf(expected.weights))).toBeLessThan(2e-7);
   });
 
   it("is the paper's formula, causal or not, with r of each head or of all", () => {
