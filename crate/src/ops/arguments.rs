@@ -64,9 +64,14 @@ impl<'a> Arguments<'a> {
         self.integers.first_chunk().map(|n: &[u32; N]| n.map(|n| n as usize)).ok_or(WRONG)
     }
 
-    /// The first `N` numbers, which are finite.
+    /// The first `N` numbers; all are finite.
     pub fn numbers<const N: usize>(&self) -> Result<[f64; N], Error> {
-        self.floats.first_chunk().filter(|n: &&[f64; N]| n.iter().all(|x| x.is_finite())).copied().ok_or(WRONG)
+        self.floats.first_chunk().filter(|_| self.are_finite()).copied().ok_or(WRONG)
+    }
+
+    #[inline(never)]
+    fn are_finite(&self) -> bool {
+        self.floats.iter().all(|x| x.is_finite())
     }
 
     /// Number `i`.

@@ -62,7 +62,10 @@ macro_rules! table {
 pub fn plan(number: u32, arguments: &Arguments<'_>) -> Result<Plan, Error> {
     macro_rules! plan {
         ($operator:ty) => {
-            <$operator>::read(arguments)?.plan()
+            match &<$operator>::read(arguments) {
+                Ok(operator) => operator.plan(),
+                Err(error) => Err(*error),
+            }
         };
     }
     table!(number, plan)
@@ -79,9 +82,14 @@ pub fn run(
 ) -> Result<(), Error> {
     macro_rules! run {
         ($operator:ty) => {{
-            let operator = <$operator>::read(arguments)?;
-            let (scratch, tiles) = operator.plan()?.prepare(scratch, phase, tiles)?;
-            operator.run(outputs, scratch, phase, tiles)
+            // By reference: `?` would copy the operator out of its result.
+            match &<$operator>::read(arguments) {
+                Ok(operator) => {
+                    let (scratch, tiles) = operator.plan()?.prepare(scratch, phase, tiles)?;
+                    operator.run(outputs, scratch, phase, tiles)
+                }
+                Err(error) => Err(*error),
+            }
         }};
     }
     table!(number, run)

@@ -46,10 +46,15 @@ impl<'a> Operator<'a> for RelativeShift<'a> {
             for i in 0..seq {
                 let x = &self.x[self.rows.start(tile / heads, i, tile % heads)..][..width];
                 let y = &mut y[(tile * seq + i) * self.kv_len..][..self.kv_len];
-                for (t, y) in (self.first - i as i64..).zip(&mut *y) {
-                    let inside = t.clamp(0, width as i64 - 1);
-                    *y = if t == inside || self.clipped { x[inside as usize] } else { 0.0 };
-                }
+                // Keys up to `left` lie before the first t, those from `right` on behind the last.
+                let (start, n) = (self.first - i as i64, width as i64);
+                let left = (-start).clamp(0, self.kv_len as i64);
+                let right = (n - start).clamp(left, self.kv_len as i64) as usize;
+                let (from, left) = ((start + left).clamp(0, n) as usize, left as usize);
+                let [before, behind] = if self.clipped { [x[0], x[width - 1]] } else { [0.0; 2] };
+                y[..left].fill(before);
+                y[left..right].copy_from_slice(&x[from..from + right - left]);
+                y[right..].fill(behind);
                 row::scale(y, self.scale);
             }
         }

@@ -40,6 +40,7 @@ impl Buckets {
     }
 
     /// The bucket of `j - (i + q_offset)`.
+    #[inline(never)]
     pub fn of(&self, distance: i64) -> usize {
         let n = self.each();
         let exact = n / 2;

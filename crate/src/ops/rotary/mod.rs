@@ -98,12 +98,18 @@ impl<'a> Rotary<'a> {
         for i in 0..dim / 2 {
             let inverse = if self.tables.is_none() { frequencies.inverse(i) } else { 0.0 };
             for (r, row) in (first..).zip(turns.chunks_exact_mut(dim)) {
-                let position = self.position(r);
-                (row[i], row[dim / 2 + i]) = match self.tables {
-                    None => frequencies.turn(position, inverse),
-                    Some(tables) => tables.map(|table| table[position as usize * (dim / 2) + i]).into(),
-                };
+                (row[i], row[dim / 2 + i]) = self.turn_of(frequencies, inverse, i, r);
             }
+        }
+    }
+
+    /// Cosine and sine of pair `i` in a row of positions.
+    #[inline(never)]
+    fn turn_of(&self, frequencies: &Frequencies<'_>, inverse: f64, i: usize, row: usize) -> (f32, f32) {
+        let position = self.position(row);
+        match self.tables {
+            None => frequencies.turn(position, inverse),
+            Some(tables) => tables.map(|table| table[position as usize * (self.parameters.rotary_dim / 2) + i]).into(),
         }
     }
 
