@@ -13,6 +13,7 @@ pub mod relative;
 pub mod rotary;
 mod row;
 pub mod sinusoidal;
+pub mod pooling;
 pub mod sum;
 
 pub use arguments::{outputs, product, Arguments, Input, Output, Plan, Scratch, PHASES};
