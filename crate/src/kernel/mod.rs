@@ -63,6 +63,8 @@ pub trait Lanes: Copy {
     fn mul(self, other: Self) -> Self;
     /// `self / other`.
     fn div(self, other: Self) -> Self;
+    /// The square root.
+    fn sqrt(self) -> Self;
     /// `self * b + c`: two roundings in a strict build, one where relaxed SIMD is compiled in.
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// `self < other ? other : self`: a NaN in `other` never wins, a NaN in `self` stays.

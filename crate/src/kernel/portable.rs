@@ -18,6 +18,32 @@ impl F32x4 {
     }
 }
 
+/// The square root, rounded to nearest, which `core` does not have: the integer root of the significand with one bit to spare.
+/// No root of 24 bits lies half-way between two numbers, so that bit alone decides the rounding.
+pub fn sqrt(x: f32) -> f32 {
+    if x.is_nan() || x < 0.0 {
+        return super::CANONICAL_NAN;
+    }
+    if x == 0.0 || x.is_infinite() {
+        return x;
+    }
+    let mut exponent = (x.to_bits() >> 23) as i32;
+    let mut significand = u64::from(x.to_bits() & 0x007f_ffff);
+    if exponent == 0 {
+        let shift = significand.leading_zeros() - 40;
+        (significand, exponent) = (significand << shift, 1 - shift as i32);
+    } else {
+        significand |= 0x0080_0000;
+    }
+    // x = significand * 2^(exponent - 150); the power that remains has to be even for its root to be one.
+    let even = (exponent + 1) & 1;
+    let root = (significand << (25 + even)).isqrt();
+    let exponent = (exponent - 150 - 25 - even) / 2;
+    let rounded = (root + 1) >> 1;
+    // 24 bits, or 2^24 after a carry, which the addition of bits turns into the next power.
+    f32::from_bits((rounded as u32 - 0x0080_0000) + (((exponent + 1 + 23 + 127) as u32) << 23))
+}
+
 impl Lanes for F32x4 {
     type Mask = [bool; 4];
 
@@ -48,6 +74,10 @@ impl Lanes for F32x4 {
     #[inline(always)]
     fn div(self, other: Self) -> Self {
         self.zip(other, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(self.0.map(sqrt))
     }
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {

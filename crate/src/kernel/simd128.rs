@@ -41,6 +41,10 @@ impl Lanes for F32x4 {
         Self(f32x4_div(self.0, other.0))
     }
     #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(f32x4_sqrt(self.0))
+    }
+    #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
         #[cfg(target_feature = "relaxed-simd")]
         return Self(f32x4_relaxed_madd(self.0, b.0, c.0));

@@ -45,6 +45,8 @@ macro_rules! table {
             2 => $then!(linear::Linear),
             // 10: softmax and recurrence
             // 20: attention pooling
+            20 => $then!(pooling::Pooling),
+            23 => $then!(pooling::unit_rows::UnitRows),
             // 30: space and channels
             // 40: positions
             40 => $then!(sinusoidal::Sinusoidal),
