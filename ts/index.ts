@@ -48,6 +48,36 @@ export {
   mergeStates,
 } from "./partial.ts";
 export { type AttentionPlan, type AttentionShapes, planAttention } from "./plan-attention.ts";
+export { attentionPooling, type PoolingOptions, type PoolingResult } from "./pooling.ts";
+export {
+  gumbel,
+  hardmax,
+  type Normalize,
+  sample,
+  sigmoid,
+  softmax,
+  sparsemax,
+  sum,
+  threshold,
+  topK,
+} from "./pooling/normalize.ts";
+export {
+  additive,
+  boxcar,
+  concat,
+  cosine,
+  dot,
+  epanechnikov,
+  gaussian,
+  general,
+  location,
+  type MlpLayer,
+  mlp,
+  Score,
+  type ScoreKind,
+  scaledDot,
+  triangular,
+} from "./pooling/score.ts";
 export {
   type AddSinusoidalOptions,
   addSinusoidalPositions,

@@ -25,6 +25,8 @@ export const OPERATORS = {
   relativeShift: 44,
   relativeValue: 45,
   headVector: 46,
+  pooling: 20,
+  unitRows: 23,
 } as const;
 
 /** An operator's name. */

@@ -6,6 +6,7 @@
 use super::additive::Additive;
 use super::distance::Kernel;
 use super::network::Network;
+use crate::attention::spec::default_scale;
 use crate::error::{Error, Field, Reason};
 use crate::kernel::gemm_tile::{gemm_tile, Add, AddScale, Scale, Store};
 use crate::kernel::{Native, MR, NR, ROW_STRIDE};
@@ -37,6 +38,7 @@ impl<'a> Score<'a> {
             1 => Network::read(arguments, features, integer + 1, LAST, DEEP_INPUT).map(Self::Network),
             2 => Ok(Self::Additive(Additive::new(arguments.f32(LAST, &[features])?))),
             kind @ 3..=6 => Kernel::new(kind - 3, arguments.finite(1)?).map(Self::Distance),
+            7 => Ok(Self::Dot(default_scale(features) as f32)),
             _ => Err(Error::new(Reason::Kind, Field::Call)),
         }
     }

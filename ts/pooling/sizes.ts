@@ -1,0 +1,243 @@
+/**
+ * The sizes of a call of attention pooling, and what hides keys, proved against them.
+ */
+
+import { SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { LAYOUTS, type Layout } from "../layout/axes.ts";
+import { proveInteger, proveIntegers, snapshot } from "../layout/shape.ts";
+import { type CapturedTensor, captureTensor, proveTensor } from "../layout/tensor-like.ts";
+import type { WasmInstance } from "../wasm/instance.ts";
+import { contiguousStrides, copyElements, type TensorView } from "../wasm/view.ts";
+import type { ScoreSpec } from "./score.ts";
+
+export { LAYOUTS, type Layout };
+
+/** Sizes of a call. */
+export interface PoolingSizes {
+  readonly rank: number;
+  readonly layout: Layout;
+  readonly batch: number;
+  readonly qLen: number;
+  readonly kvLen: number;
+  readonly numHeads: number;
+  readonly numKvHeads: number;
+  readonly queryDim: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  /** What the score is taken of: the last axis of query and key after their projections. */
+  readonly features: number;
+  /** `[batch, numHeads, qLen, kvLen]`, without the axes that the query leaves out. */
+  readonly weightsShape: readonly number[];
+}
+
+const wrongShape = (caller: string, message: string): SaccadeRangeError =>
+  new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}`);
+
+/** @throws RangeError `ERR_SACCADE_SHAPE` where the shapes do not fit each other or the score */
+export function resolvePooling(
+  tensors: Readonly<Record<"query" | "key" | "value", { readonly shape: readonly number[] }>>,
+  score: ScoreSpec,
+  layout: Layout,
+  caller: string,
+): PoolingSizes {
+  const { query, key, value } = tensors;
+  const rank = query.shape.length;
+  if (rank < 2 || rank > 4) {
+    const full = layout === "bshd" ? "[batch, seq, heads, dim]" : "[batch, heads, seq, dim]";
+    throw wrongShape(
+      caller,
+      `query.shape has ${rank} axes; expected 4 (${full}), 3 ([batch, seq, dim]) or 2 ([seq, dim])`,
+    );
+  }
+  for (const [name, { shape }] of Object.entries(tensors)) {
+    if (shape.length !== rank) {
+      throw wrongShape(caller, `${name}.shape has ${shape.length} axes; expected ${rank}, as query.shape has`);
+    }
+    if (shape[rank - 1] === 0) throw wrongShape(caller, `${name}.shape[${rank - 1}] is 0; expected at least 1`);
+  }
+  const seq = rank === 2 ? 0 : rank === 4 && layout === "bhsd" ? 2 : 1;
+  const head = rank < 4 ? -1 : layout === "bhsd" ? 1 : 2;
+  const same = (name: "key" | "value", other: "query" | "key", axis: number, meaning: string): void => {
+    const [size, wanted] = [tensors[name].shape[axis], tensors[other].shape[axis]];
+    if (size !== wanted) {
+      throw wrongShape(caller, `${name}.shape[${axis}] (${meaning}) is ${size}, ${other}.shape[${axis}] is ${wanted}`);
+    }
+  };
+  if (rank > 2) {
+    same("key", "query", 0, "batch");
+    same("value", "query", 0, "batch");
+  }
+  same("value", "key", seq, "kvLen");
+  if (head >= 0) same("value", "key", head, "numKvHeads");
+  const numHeads = head < 0 ? 1 : query.shape[head]!;
+  const numKvHeads = head < 0 ? 1 : key.shape[head]!;
+  if (numKvHeads === 0 || numHeads % numKvHeads !== 0) {
+    throw wrongShape(
+      caller,
+      `query.shape[${head}] (numHeads) is ${numHeads}; expected a multiple of key.shape[${head}], which is ${numKvHeads}`,
+    );
+  }
+  const [batch, qLen, kvLen] = [rank > 2 ? query.shape[0]! : 1, query.shape[seq]!, key.shape[seq]!];
+  const [queryDim, keyDim, valueDim] = [query, key, value].map(({ shape }) => shape[rank - 1]!) as [
+    number,
+    number,
+    number,
+  ];
+  const features = featuresOf(score, queryDim, keyDim, kvLen, rank - 1, caller);
+  const weightsShape = [...(rank > 2 ? [batch] : []), ...(rank > 3 ? [numHeads] : []), qLen, kvLen];
+  return {
+    rank,
+    layout,
+    batch,
+    qLen,
+    kvLen,
+    numHeads,
+    numKvHeads,
+    queryDim,
+    keyDim,
+    valueDim,
+    features,
+    weightsShape,
+  };
+}
+
+/** The last axis of the features, proved against the score's weights. */
+function featuresOf(
+  { kind, query, key, both, positions, last }: ScoreSpec,
+  queryDim: number,
+  keyDim: number,
+  kvLen: number,
+  axis: number,
+  caller: string,
+): number {
+  const expect = (name: "query" | "key", size: number, wanted: number, why: string): void => {
+    if (size === wanted) return;
+    throw wrongShape(caller, `${name}.shape[${axis}] (${name}Dim) is ${size}; expected ${wanted}, ${why}`);
+  };
+  if (positions !== undefined) {
+    expect("query", queryDim, positions.shape[1]!, `as w.shape[1] of ${kind}`);
+    if (positions.shape[0]! < kvLen) {
+      throw wrongShape(
+        caller,
+        `${kind}'s w.shape[0] (positions) is ${positions.shape[0]}; expected at least kvLen, which is ${kvLen}`,
+      );
+    }
+    return queryDim;
+  }
+  if (both !== undefined) {
+    const [features, columns] = both.shape as [number, number];
+    if (columns !== queryDim + keyDim) {
+      throw wrongShape(
+        caller,
+        `query.shape[${axis}] + key.shape[${axis}] (queryDim + keyDim) is ${queryDim} + ${keyDim}; ` +
+          `expected ${columns}, as w.shape[1] of ${kind}`,
+      );
+    }
+    return features;
+  }
+  if (kind === "general") {
+    expect("query", queryDim, query!.shape[1]!, "as w.shape[0] of general");
+    expect("key", keyDim, query!.shape[0]!, "as w.shape[1] of general");
+    return keyDim;
+  }
+  if (last !== undefined) {
+    const why = (w: unknown, name: string): string =>
+      w === undefined ? `as v of ${kind}, which has no ${name}` : `as ${name}.shape[1] of ${kind}`;
+    expect("query", queryDim, query?.shape[1] ?? last.elements, why(query, "wq"));
+    expect("key", keyDim, key?.shape[1] ?? last.elements, why(key, "wk"));
+    return last.elements;
+  }
+  expect("key", keyDim, queryDim, "as the query's");
+  return queryDim;
+}
+
+/** Lengths of keys as the wasm takes them: none, one per batch row, or one for each query. */
+export interface KeyLengths {
+  readonly kind: 0 | 1 | 2;
+  readonly lengths: Int32Array | undefined;
+}
+
+/**
+ * Proves `kvLengths`: a number per batch row, or for every query one, as an array of arrays or an int32 tensor `[batch, qLen]`.
+ * Runs code of the caller; the sizes are known by then.
+ */
+export function takeLengths(value: unknown, { batch, qLen, kvLen }: PoolingSizes, caller: string): KeyLengths {
+  if (value === undefined) return { kind: 0, lengths: undefined };
+  const name = "options.kvLengths";
+  if (typeof value === "object" && value !== null && "data" in value) {
+    const captured = captureTensor(value, caller, name);
+    const view = proveTensor(captured, undefined, caller);
+    const { dtype, shape } = view;
+    if (dtype !== "int32") {
+      throw new SaccadeTypeError("ERR_SACCADE_DTYPE", `${caller}: ${name} is ${dtype}; expected int32`);
+    }
+    const perQuery = shape.length === 2;
+    const wanted = perQuery ? [batch, qLen] : [batch];
+    if (shape.length !== wanted.length || shape.some((size, axis) => size !== wanted[axis])) {
+      throw wrongShape(
+        caller,
+        `${name}.shape is [${shape.join(", ")}]; expected [batch] or [batch, qLen], which is [${batch}, ${qLen}]`,
+      );
+    }
+    return { kind: perQuery ? 2 : 1, lengths: elementsOf(captured, view, kvLen, caller) };
+  }
+  const entries = snapshot(value, batch, caller, name, `${batch} entries, one per batch row`);
+  if (entries.length !== batch) {
+    throw wrongShape(caller, `${name} has ${entries.length} entries; expected ${batch}, one per batch row`);
+  }
+  if (!entries.some((entry) => typeof entry === "object" && entry !== null)) {
+    const lengths = entries.map((entry, b) => proveInteger(entry, 0, kvLen, caller, `${name}[${b}]`));
+    return { kind: 1, lengths: Int32Array.from(lengths) };
+  }
+  const rows = entries.flatMap((entry, b) =>
+    proveIntegers(entry, qLen, 0, kvLen, caller, `${name}[${b}]`, "one per query"),
+  );
+  return { kind: 2, lengths: Int32Array.from(rows) };
+}
+
+function elementsOf({ name, resident }: CapturedTensor, view: TensorView, kvLen: number, caller: string): Int32Array {
+  const { shape, strides, elements, outside, address } = view;
+  const lengths = new Int32Array(elements);
+  const memory = resident?.instance.memory(caller).views().i32;
+  copyElements(shape, outside ?? memory!, outside ? 0 : address / 4, strides, lengths, 0, contiguousStrides(shape, elements));
+  lengths.forEach((length, index) => {
+    proveInteger(length, 0, kvLen, caller, `${name}[${index}]`);
+  });
+  return lengths;
+}
+
+/** A mask and its four sizes, each 1 or the whole axis. */
+export interface PoolingMask {
+  readonly view: TensorView | undefined;
+  readonly sizes: readonly number[];
+}
+
+/** Proves a mask: truth values that broadcast to the weights, by numpy's rules. */
+export function proveMask(
+  captured: CapturedTensor | undefined,
+  { weightsShape }: PoolingSizes,
+  instance: WasmInstance,
+  caller: string,
+): PoolingMask {
+  if (captured === undefined) return { view: undefined, sizes: [1, 1, 1, 1] };
+  const view = proveTensor(captured, instance, caller);
+  const { dtype, shape } = view;
+  if (dtype !== "bool" && dtype !== "uint8") {
+    throw new SaccadeTypeError(
+      "ERR_SACCADE_DTYPE",
+      `${caller}: ${captured.name} is ${dtype}; expected bool or uint8 (a Uint8Array, not 0 = may attend)`,
+    );
+  }
+  const missing = weightsShape.length - shape.length;
+  const fits = (size: number, axis: number): boolean => size === 1 || size === weightsShape[missing + axis];
+  if (missing < 0 || shape.length === 0 || !shape.every(fits)) {
+    throw wrongShape(
+      caller,
+      `${captured.name}.shape is [${shape.join(", ")}]; expected one that broadcasts to [${weightsShape.join(", ")}]`,
+    );
+  }
+  const full = [...new Array<number>(missing).fill(1), ...shape];
+  // Sequences without heads have one.
+  const sizes = full.length === 2 ? [1, 1, ...full] : full.length === 3 ? [full[0]!, 1, full[1]!, full[2]!] : full;
+  return { view, sizes };
+}
