@@ -1,40 +1,37 @@
 //! Additive attention: `s_ij = sum over h of v_h tanh(a_ih + b_jh)` (Bahdanau, Cho and Bengio 2014), a and b projected already.
 //!
-//! A tanh is an exponential and a division; `tanh(a + b) = 1 - 2 / (1 + e^(2a) e^(2b))` needs the exponentials of a and of b only, once
-//! per query row and once per key, and two fractions on one denominator need one division:
-//! `v / d + v' / d' = (v d' + v' d) / (d d')`.
+//! A tanh is an exponential and a division; `tanh(a + b) = 1 - 2 A / (A + B)` with `A = e^(-2a)`, `B = e^(2b)` needs exponentials of a and
+//! of b only, once per query row and once per key, and two fractions on one denominator need one division:
+//! `w / d + w' / d' = (w d' + w' d) / (d d')` with `w = v A`, `d = A + B`: seven additions and products and a division for two tanh.
 //!
-//! Order where every |a_ih| and every |b_jh| of the pair is below 10.5 and every |v_h| below 2^60: `A = e^(2a)`, `B = e^(2b)`
-//! (`kernel::exp`), `d = 1 + A * B`; for features 2k and 2k + 1 (a missing one has A = B = v = 0)
-//! `q = (v d' + (v' d)) / (d d')`; the q are added in segments of 32 pairs like a matrix product; `s = V - 2 sum q` with V the sum of
-//! v (`ops::sum`). Otherwise `s` is that of `network` with tanh. The rule looks at one pair alone, so a pair has the same bits in any
-//! company; nothing overflows: d is below 2^62, `d d'` below 2^124.
+//! Order where every |a_ih| and every |b_jh| of the pair is below 15 and every |v_h| below 2^38: for features 2k and 2k + 1 (a missing
+//! one has A = 1, B = 0, w = 0) `q = (w d' + (w' d)) / (d d')`; the q are added in segments of 32 pairs as a matrix product adds;
+//! `s = V - 2 sum q` with V the sum of v (`ops::sum`). Otherwise `s` is that of `network` with tanh. The rule looks at one pair alone, so
+//! a pair has the same bits in any company. Nothing overflows: d lies within 2^-43 and 2^45, `w d'` below 2^127.
 //!
-//! Error of a tanh: A and B within 3.3 u of e^(2a) and e^(2b) (u = 2^-24), their product u, which moves the fraction 2 / d by at most
-//! 7.6 u * 2E / (1 + E)^2 where E = AB; the sum d, the product d d' and the division move it by 3 u * 2 / (1 + E): together below
-//! 7.5 u = 4.5e-7 for every E. (tanh of a rounded a + b errs by u |a + b| tanh' besides its own 2 u.)
-//! Of s: `u (7.5 + min(features, 64) / 2 + segments + 6 + sum's) sum |v|`.
+//! Error of a tanh, f = A / (A + B): A and B lie within 2.9 u of the exponentials (`kernel::exp`, u = 2^-24), which moves 2 f by at most
+//! 5.8 u * 2 f (1 - f); the roundings of w, d, `d d'` and of the quotient move it by 4 u * 2 f: together below 8.3 u = 4.95e-7 for
+//! every f. (tanh of a rounded a + b errs by u |a + b| tanh' besides its own 2 u.)
+//! Of s: `u (8.3 + 2 + 2 (min(features, 64) / 2 + segments) + 19 + log2(segments) + 1) sum |v|`.
 //!
-//! Loop: four query rows against four keys; what the rows need of two features lies in one run of ten numbers, so that two
-//! pointers move. Four sums, two keys' vectors and v leave registers for the fractions in V8's fifteen.
+//! Loop: four query rows against four keys; what the rows need of two features lies in one run of sixteen numbers, so that two
+//! pointers move, and every load is a splat or a vector at a constant offset.
 
 use super::network::Network;
 use crate::kernel::{exp::Exp2, Lanes, Native, MR, NR};
 use crate::ops::sum::sum;
-use core::hint::black_box;
 
 /// Magnitude from which on a query row or a key takes the plain way.
-const LIMIT: f32 = 10.5;
+const LIMIT: f32 = 15.0;
 /// The same of v.
-const WEIGHT_LIMIT: f32 = (1u64 << 60) as f32;
+const WEIGHT_LIMIT: f32 = (1u64 << 38) as f32;
 /// Pairs of features in a segment.
 const SEGMENT: usize = 32;
 /// Numbers of a pair of features for four keys.
 const KEY_STEP: usize = 8;
-/// Numbers of a pair of features for R rows: both exponentials of each, and v.
-const fn row_step(rows: usize) -> usize {
-    2 * rows + 2
-}
+/// Numbers of a pair of features for four rows, and for one: A, A', w and w' of each.
+const FOUR_ROWS: usize = 4 * MR;
+const ONE_ROW: usize = 4;
 
 /// Additive scores.
 #[derive(Clone, Copy)]
@@ -60,7 +57,7 @@ impl<'a> Additive<'a> {
 
     /// f32 elements of a tile's workspace beside that of the plain way.
     pub fn row_workspace(&self) -> usize {
-        self.pairs() * row_step(MR)
+        self.pairs() * FOUR_ROWS
     }
 
     /// The plain way.
@@ -88,21 +85,26 @@ impl<'a> Additive<'a> {
         }
     }
 
-    /// Prepares R rows, `stride` apart; says which are below the limit.
-    fn prepare<const R: usize>(&self, rows: &[f32], stride: usize, packed: &mut [f32]) -> [bool; R] {
+    /// Prepares R rows, one after the other; says which are below the limit.
+    fn prepare<const R: usize>(&self, rows: &[f32], packed: &mut [f32]) -> [bool; R] {
         let exp2 = Exp2::<Native>::new();
+        let features = self.v.len();
         let mut below = [self.v.iter().all(|v| v.abs() < WEIGHT_LIMIT); R];
-        for (pair, to) in packed.chunks_exact_mut(row_step(R)).take(self.pairs()).enumerate() {
-            to.fill(0.0);
-            for (k, h) in (2 * pair..self.v.len().min(2 * pair + 2)).enumerate() {
+        for (pair, to) in packed.chunks_exact_mut(4 * R).enumerate() {
+            for k in 0..2 {
+                let h = 2 * pair + k;
                 let mut a = [0.0; 4];
-                for (r, below) in below.iter_mut().enumerate() {
-                    a[r] = rows[r * stride + h];
-                    *below &= a[r].abs() < LIMIT;
+                let mut v = 0.0;
+                if h < features {
+                    v = self.v[h];
+                    for (r, below) in below.iter_mut().enumerate() {
+                        a[r] = -rows[r * features + h];
+                        *below &= a[r].abs() < LIMIT;
+                    }
                 }
-                let exponentials = exp2.of_twice(Native::load(&a)).to_array();
-                to[k * R..k * R + R].copy_from_slice(&exponentials[..R]);
-                to[2 * R + k] = self.v[h];
+                let exponentials = exp2.of_twice(Native::load(&a));
+                to[k * R..][..R].copy_from_slice(&exponentials.to_array()[..R]);
+                to[(2 + k) * R..][..R].copy_from_slice(&exponentials.mul(Native::splat(v)).to_array()[..R]);
             }
         }
         below
@@ -122,14 +124,14 @@ impl<'a> Additive<'a> {
         let features = self.v.len();
         let count = rows.len() / features;
         if count == MR {
-            return self.score_rows::<MR>(rows, panels, workspace, out, stride, &mut unpacked);
+            return self.score_rows::<MR, FOUR_ROWS>(rows, panels, workspace, out, stride, &mut unpacked);
         }
         for (row, out) in rows.chunks_exact(features).zip(out.chunks_mut(stride)) {
-            self.score_rows::<1>(row, panels, workspace, out, stride, &mut unpacked);
+            self.score_rows::<1, ONE_ROW>(row, panels, workspace, out, stride, &mut unpacked);
         }
     }
 
-    fn score_rows<const R: usize>(
+    fn score_rows<const R: usize, const STEP: usize>(
         &self,
         rows: &[f32],
         panels: &[f32],
@@ -140,13 +142,13 @@ impl<'a> Additive<'a> {
     ) {
         let features = self.v.len();
         let (packed, plain) = workspace.split_at_mut(self.row_workspace());
-        let packed = &mut packed[..self.pairs() * row_step(R)];
-        let below = self.prepare::<R>(rows, features, packed);
+        let packed = &mut packed[..self.pairs() * STEP];
+        let below = self.prepare::<R>(rows, packed);
         let total = sum::<Native>(self.v);
         for (p, panel) in panels.chunks_exact(self.panel()).enumerate() {
             let (exponentials, flags) = panel.split_at(self.pairs() * 2 * NR);
             for (half, keys) in exponentials.chunks_exact(self.pairs() * KEY_STEP).enumerate() {
-                for (r, fractions) in fractions::<Native, R>(packed, keys).into_iter().enumerate() {
+                for (r, fractions) in fractions::<Native, R, STEP>(packed, keys).into_iter().enumerate() {
                     let to = &mut out[r * stride + p * NR + half * 4..][..4];
                     to.iter_mut().zip(fractions).for_each(|(to, q)| *to = total - 2.0 * q);
                 }
@@ -169,21 +171,18 @@ impl<'a> Additive<'a> {
     }
 }
 
-/// `sum of v / (1 + A B)` for R rows and four keys.
+/// `sum of v A / (A + B)` for R rows and four keys; STEP is 4 R.
 #[inline(never)]
-fn fractions<L: Lanes, const R: usize>(rows: &[f32], keys: &[f32]) -> [[f32; 4]; R] {
-    // From memory: as a literal V8 would build it anew in every turn.
-    let one = L::splat(*black_box(&1.0));
+fn fractions<L: Lanes, const R: usize, const STEP: usize>(rows: &[f32], keys: &[f32]) -> [[f32; 4]; R] {
     let mut total = [L::splat(0.0); R];
-    for (rows, keys) in rows.chunks(SEGMENT * row_step(R)).zip(keys.chunks(SEGMENT * KEY_STEP)) {
+    for (rows, keys) in rows.chunks(SEGMENT * STEP).zip(keys.chunks(SEGMENT * KEY_STEP)) {
         let mut sums = [L::splat(0.0); R];
-        for (row, key) in rows.chunks_exact(row_step(R)).zip(keys.as_chunks::<KEY_STEP>().0) {
+        for (row, key) in rows.as_chunks::<STEP>().0.iter().zip(keys.as_chunks::<KEY_STEP>().0) {
             let (key, _) = key.as_chunks::<4>();
             let b = [L::load(&key[0]), L::load(&key[1])];
-            let v = [L::splat(row[2 * R]), L::splat(row[2 * R + 1])];
             for (r, sum) in sums.iter_mut().enumerate() {
-                let d = [L::splat(row[r]).mul_add(b[0], one), L::splat(row[R + r]).mul_add(b[1], one)];
-                let numerator = v[0].mul_add(d[1], v[1].mul(d[0]));
+                let d = [L::splat(row[r]).add(b[0]), L::splat(row[R + r]).add(b[1])];
+                let numerator = L::splat(row[2 * R + r]).mul_add(d[1], L::splat(row[3 * R + r]).mul(d[0]));
                 *sum = sum.add(numerator.div(d[0].mul(d[1])));
             }
         }
