@@ -88,3 +88,38 @@ fn log_sum_exp_is_the_nearest_or_its_neighbour() {
     }
     assert!(worst < 1e-7);
 }
+
+/// The exponential that additive scores are made of: relative error, from -15 to 15, in units of 2^-24.
+#[test]
+fn exp_of_twice_is_within_its_bound() {
+    let exp2 = saccade::kernel::exp::Exp2::<F32x4>::new();
+    let mut worst: f64 = 0.0;
+    for bits in (0..=15f32.to_bits()).step_by(step() * 7 + 1) {
+        for sign in [0, 0x8000_0000] {
+            let x = f32::from_bits(bits | sign);
+            let got = f64::from(exp2.of_twice(F32x4::splat(x)).to_array()[1]);
+            worst = worst.max((got / (2.0 * f64::from(x)).exp() - 1.0).abs());
+        }
+    }
+    let units = worst * f64::from(1 << 24);
+    println!("relative error: {units:.3} * 2^-24");
+    assert!(units < 2.0);
+}
+
+#[test]
+fn portable_square_roots_are_those_of_std() {
+    use saccade::kernel::portable::sqrt;
+    for bits in (0..=f32::INFINITY.to_bits()).step_by(step() * 3 + 1) {
+        let x = f32::from_bits(bits);
+        assert_eq!(sqrt(x).to_bits(), x.sqrt().to_bits(), "{x:e}");
+    }
+    for n in 1..=4096u32 {
+        let x = (n * n) as f32;
+        for x in [x, f32::from_bits(x.to_bits() + 1), f32::from_bits(x.to_bits() - 1), x * 1e-40] {
+            assert_eq!(sqrt(x).to_bits(), x.sqrt().to_bits(), "{x:e}");
+        }
+    }
+    assert_eq!(sqrt(-0.0).to_bits(), (-0f32).to_bits());
+    assert!(sqrt(-1.0).is_nan() && sqrt(f32::NAN).is_nan());
+    assert_eq!(sqrt(f32::INFINITY), f32::INFINITY);
+}

@@ -181,7 +181,7 @@ impl Call {
             .map(|(h, (a, b))| {
                 let bias = self.bias.as_ref().map_or(0.0, |bias| f64::from(bias[h]));
                 let x = a + bias + b;
-                (activate(x), 1.1 * (x.abs() + (a + bias).abs()) + if self.score == 2 { 8.3 } else { 6.0 })
+                (activate(x), 1.1 * (x.abs() + (a + bias).abs()) + if self.score == 2 { 8.0 } else { 6.0 })
             })
             .collect();
         for (w, bias) in &self.deep {
@@ -315,6 +315,22 @@ fn additive_changes_ways_at_its_limits_and_stays_within_the_bound() {
     let mut call = Call::new(2, [1, 4, 9, 1, 1, 5, 4], 1.0);
     call.last.as_mut().unwrap()[1] = 2e18;
     assert!(call.run().scores.iter().all(|s| s.is_finite()));
+}
+
+#[test]
+fn a_tanh_of_two_exponentials_is_within_its_absolute_bound() {
+    let mut worst = 0.0f64;
+    for (seed, gain) in [0.1, 1.0, 3.0, 7.0, 14.99].into_iter().enumerate() {
+        let mut call = Call::new(2, [1, 400, 512, 1, 1, 1, 1], 1.0);
+        (call.query, call.key) = (numbers(seed, 400, gain), numbers(seed + 50, 512, gain));
+        call.last = Some(vec![1.0]);
+        for (n, score) in call.run().scores.iter().enumerate() {
+            let (a, b) = (f64::from(call.query[n / 512]), f64::from(call.key[n % 512]));
+            worst = worst.max((f64::from(*score) - (a + b).tanh()).abs());
+        }
+    }
+    println!("error of a tanh: {worst:.3e}");
+    assert!(worst < 5e-7);
 }
 
 #[test]
