@@ -48,7 +48,6 @@ export {
   mergeStates,
 } from "./partial.ts";
 export { type AttentionPlan, type AttentionShapes, planAttention } from "./plan-attention.ts";
-export { attentionPooling, type PoolingOptions, type PoolingResult } from "./pooling.ts";
 export {
   gumbel,
   hardmax,
@@ -78,6 +77,7 @@ export {
   scaledDot,
   triangular,
 } from "./pooling/score.ts";
+export { attentionPooling, type PoolingOptions, type PoolingResult } from "./pooling.ts";
 export {
   type AddSinusoidalOptions,
   addSinusoidalPositions,

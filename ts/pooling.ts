@@ -142,7 +142,8 @@ export function attentionPooling(
       mask: mask.view && session.raw(mask.view),
     };
     runPooling(session, { score, normalize, sizes, lengths, maskSizes: mask.sizes }, slots, { out, weights, scores });
-    const plain = ({ data, shape }: ResultSlot) => ({ data, shape: [...shape], dtype: "float32" }) as PlainTensor<"float32">;
+    const plain = ({ data, shape }: ResultSlot) =>
+      ({ data, shape: [...shape], dtype: "float32" }) as PlainTensor<"float32">;
     return {
       out: out.data === undefined ? (read.out as PlainTensor<"float32">) : plain(out),
       ...(weights && { weights: plain(weights) }),

@@ -71,8 +71,11 @@ impl Call {
     fn run(&self) -> Result {
         let [batch, q_len, kv_len, heads, _, _, value_dim] = self.sizes;
         let rows = batch * heads * q_len * kv_len;
-        let mut result =
-            Result { out: vec![7.0; batch * q_len * heads * value_dim], weights: vec![7.0; rows], scores: vec![7.0; rows] };
+        let mut result = Result {
+            out: vec![7.0; batch * q_len * heads * value_dim],
+            weights: vec![7.0; rows],
+            scores: vec![7.0; rows],
+        };
         let mut integers: Vec<u32> = self.sizes.iter().map(|n| *n as u32).collect();
         integers.extend([u32::from(self.by_head), u32::from(self.shared)]);
         integers.push(self.lengths.as_ref().map_or(0, |(_, each)| 1 + u32::from(*each)));
@@ -112,9 +115,11 @@ impl Call {
 
     fn visible(&self, b: usize, h: usize, i: usize, j: usize) -> bool {
         let q_len = self.sizes[1];
-        let length = self.lengths.as_ref().map_or(usize::MAX, |(n, each)| n[if *each { b * q_len + i } else { b }] as usize);
+        let length =
+            self.lengths.as_ref().map_or(usize::MAX, |(n, each)| n[if *each { b * q_len + i } else { b }] as usize);
         let shown = self.mask.as_ref().is_none_or(|(mask, sizes)| {
-            let at = [b, h, i, j].iter().zip(sizes).fold(0, |at, (k, size)| at * size + if *size == 1 { 0 } else { *k });
+            let at =
+                [b, h, i, j].iter().zip(sizes).fold(0, |at, (k, size)| at * size + if *size == 1 { 0 } else { *k });
             mask[at] != 0
         });
         j < length && shown
@@ -154,7 +159,10 @@ impl Call {
                     4 => (if x < 1.0 { 0.0 } else { f64::NEG_INFINITY }, 0.0),
                     5 => {
                         let kernel = 1.0 - x;
-                        (if kernel > 0.0 { kernel.ln() } else { f64::NEG_INFINITY }, x * (relative / 2.0 + 4.0) / kernel + 17.0)
+                        (
+                            if kernel > 0.0 { kernel.ln() } else { f64::NEG_INFINITY },
+                            x * (relative / 2.0 + 4.0) / kernel + 17.0,
+                        )
                     }
                     _ => {
                         let kernel = 1.0 - x * x;
@@ -208,12 +216,16 @@ impl Call {
     }
 }
 
-
 fn given(data: Option<&[f32]>) -> Input<'_> {
     data.map_or(Input::Absent, Input::F32)
 }
 
-fn indices(batch: usize, heads: usize, q_len: usize, kv_len: usize) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+fn indices(
+    batch: usize,
+    heads: usize,
+    q_len: usize,
+    kv_len: usize,
+) -> impl Iterator<Item = (usize, usize, usize, usize)> {
     (0..batch * heads * q_len * kv_len)
         .map(move |n| (n / kv_len / q_len / heads, n / kv_len / q_len % heads, n / kv_len % q_len, n % kv_len))
 }
@@ -281,7 +293,8 @@ fn every_score_is_within_its_bound_at_every_tail() {
     for score in 0..=6 {
         let mut share = [0.0f64; 2];
         for kv_len in [1, 3, 4, 5, 7, 8, 9, 63, 64, 65, 130] {
-            for (q_len, features, value_dim) in [(1, 1, 1), (3, 2, 7), (4, 7, 8), (5, 64, 9), (9, 65, 17), (2, 130, 3)] {
+            for (q_len, features, value_dim) in [(1, 1, 1), (3, 2, 7), (4, 7, 8), (5, 64, 9), (9, 65, 17), (2, 130, 3)]
+            {
                 let gain = if score < 3 { 1.5 } else { 0.6 };
                 let mut call = Call::new(score, [1, q_len, kv_len, 1, 1, features, value_dim], gain);
                 if score > 3 {

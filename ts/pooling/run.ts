@@ -43,7 +43,8 @@ export function runPooling(
   const { score, normalize, sizes, lengths, maskSizes } = call;
   const { batch, qLen, kvLen, numHeads, numKvHeads, features, valueDim, queryDim, keyDim, layout } = sizes;
   if (out.elements === 0) return;
-  const place = (view: TensorView | undefined): Slot | undefined => (view === undefined ? undefined : session.input(view));
+  const place = (view: TensorView | undefined): Slot | undefined =>
+    view === undefined ? undefined : session.input(view);
   const { both, positions, deep } = score;
   const columns = (from: number, count: number): TensorView | undefined =>
     both && sliceView(both, [0, from], [features, count]);

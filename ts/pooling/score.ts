@@ -56,7 +56,16 @@ export interface ScoreSpec {
 }
 
 /** The wasm's numbers. */
-const NUMBERS = { dot: 0, network: 1, additive: 2, gaussian: 3, boxcar: 4, triangular: 5, epanechnikov: 6, scaledDot: 7 };
+const NUMBERS = {
+  dot: 0,
+  network: 1,
+  additive: 2,
+  gaussian: 3,
+  boxcar: 4,
+  triangular: 5,
+  epanechnikov: 6,
+  scaledDot: 7,
+};
 
 const PLAIN: Omit<ScoreSpec, "kind" | "number"> = Object.freeze({
   parameter: 1,
@@ -291,7 +300,11 @@ export function location(options: { readonly w: TensorInput }): Score {
 const NARROWEST = 1e-18;
 const WIDEST = 1e18;
 
-function kernel(kind: "gaussian" | "boxcar" | "triangular" | "epanechnikov", options: unknown, fallback?: number): Score {
+function kernel(
+  kind: "gaussian" | "boxcar" | "triangular" | "epanechnikov",
+  options: unknown,
+  fallback?: number,
+): Score {
   const { width = fallback } = readOptions(options, ["width"], kind);
   const parameter = proveNumber(width, kind, "options.width");
   if (!(parameter >= NARROWEST && parameter <= WIDEST)) {

@@ -199,7 +199,15 @@ function elementsOf({ name, resident }: CapturedTensor, view: TensorView, kvLen:
   const { shape, strides, elements, outside, address } = view;
   const lengths = new Int32Array(elements);
   const memory = resident?.instance.memory(caller).views().i32;
-  copyElements(shape, outside ?? memory!, outside ? 0 : address / 4, strides, lengths, 0, contiguousStrides(shape, elements));
+  copyElements(
+    shape,
+    outside ?? memory!,
+    outside ? 0 : address / 4,
+    strides,
+    lengths,
+    0,
+    contiguousStrides(shape, elements),
+  );
   lengths.forEach((length, index) => {
     proveInteger(length, 0, kvLen, caller, `${name}[${index}]`);
   });

@@ -185,8 +185,7 @@ fn shape(by_head: bool, [batch, seq, heads]: [usize; 3], width: usize) -> Shape 
 impl<'a> Operator<'a> for Pooling<'a> {
     fn read(arguments: &Arguments<'a>) -> Result<Self, Error> {
         let integer = |i| arguments.integer(i);
-        let [batch, q_len, kv_len, heads, kv_heads] =
-            [integer(0)?, integer(1)?, integer(2)?, integer(3)?, integer(4)?];
+        let [batch, q_len, kv_len, heads, kv_heads] = [integer(0)?, integer(1)?, integer(2)?, integer(3)?, integer(4)?];
         let (features, value_dim, by_head, shared) = (integer(5)?, integer(6)?, integer(7)? == 1, arguments.flag(8)?);
         if features == 0 || value_dim == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
             return Err(Error::new(Reason::Value, Field::Call));

@@ -84,9 +84,7 @@ impl<'a> Score<'a> {
         match self {
             Self::Dot(_) => Ok(features.div_ceil(ROW_STRIDE) * MR * ROW_STRIDE),
             Self::Network(network) => network.workspace(),
-            Self::Additive(additive) => {
-                Ok(additive.row_workspace() + features * NR + additive.plain().workspace()?)
-            }
+            Self::Additive(additive) => Ok(additive.row_workspace() + features * NR + additive.plain().workspace()?),
             Self::Distance(_) => Ok(0),
         }
     }

@@ -1,0 +1,54 @@
+/** The recorded cases of the textbooks' scores, and attention pooling as a definition in f64. */
+import { readFileSync } from "node:fs";
+
+export interface Numbers {
+  data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
+  shape: number[];
+}
+
+export interface ClassicCase {
+  params: Record<string, number | string>;
+  inputs: Record<string, Numbers>;
+  weights: Record<string, Numbers>;
+  expected: Record<string, Numbers>;
+}
+
+/** Reads a recorded case; every `{ dtype, shape, data }` in it becomes a tensor. */
+export function readClassic(name: string): ClassicCase {
+  const url = new URL(`../data/classic/${name}.json`, import.meta.url);
+  return JSON.parse(readFileSync(url, "utf8"), (_, value: unknown) => {
+    const { dtype, shape, data } = (value ?? {}) as { dtype?: string; shape?: number[]; data?: string };
+    if (dtype === undefined || typeof data !== "string") return value;
+    const bytes = Uint8Array.from(Buffer.from(data, "base64"));
+    return { shape, data: dtype === "int32" ? new Int32Array(bytes.buffer) : new Float32Array(bytes.buffer) };
+  });
+}
+
+/** A score as textbooks define it. */
+export type Definition = (query: number[], key: number[], j: number) => number;
+
+/** Weights and result of one row, in f64, from its scores: softmax, with -Infinity for hidden keys. */
+export function softmaxOf(scores: readonly number[]): number[] {
+  const most = Math.max(...scores);
+  if (most === Number.NEGATIVE_INFINITY) return scores.map(() => 0);
+  const powers = scores.map((score) => Math.exp(score - most));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((power) => power / sum);
+}
+
+/** Rows of `[n, width]`. */
+export function rowsOf({ data, shape }: Numbers): number[][] {
+  const width = shape.at(-1)!;
+  return Array.from({ length: data.length / width }, (_, i) => [...data.subarray(i * width, (i + 1) * width)]);
+}
+
+/** Numbers between -gain and gain, the same for the same seed. */
+export function painted(seed: number, gain: number, ...shape: number[]): Numbers & { data: Float32Array<ArrayBuffer> } {
+  let state = (seed * 2654435761) >>> 0;
+  const next = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  };
+  const length = shape.reduce((a, b) => a * b, 1);
+  return { data: Float32Array.from({ length }, () => next() * gain), shape };
+}
