@@ -3,7 +3,9 @@ import { parseArgs } from "node:util";
 import { capabilities, createEngine, type Engine } from "saccade";
 import { CASES, casesLike, flopsOf } from "./cases.ts";
 import { Limits } from "./limits.ts";
-import { machine, type Row, record, roofText, tableOf } from "./report.ts";
+import { OPERATOR_CASES, operatorRows, operatorSubjects, operatorsLike, operatorTable } from "./operators.ts";
+import { installPeers } from "./peers/tfjs.ts";
+import { machine, type Row, record, recordOperators, roofText, tableOf } from "./report.ts";
 import { measureRoof } from "./roof/roof.mjs";
 import { type Effort, timeInRounds } from "./rounds.ts";
 import { createSubject } from "./subject.ts";
@@ -12,6 +14,7 @@ const HELP = `usage: npm run bench [-- options]
 
   --filter TEXT   only the cases whose name contains TEXT, and those they are set against
   --quick         few and short rounds
+  --peers         first installs other libraries into bench/peers, to be measured in the same rounds
   --help          this text
 
 The median of interleaved rounds, single thread, tensors resident. "share" is the part of this machine's roof that is
@@ -22,7 +25,7 @@ case without mask or bias, which the same run measures (and its goal, where ther
 exit code: 0 all is well, 1 a wrong result or a share above 1 (then the roof is measured wrongly), 2 bad options
 
 cases:
-${CASES.map(({ name, words }) => `  ${name.padEnd(16)}${words}`).join("\n")}`;
+${[...CASES, ...OPERATOR_CASES].map(({ name, words }) => `  ${name.padEnd(16)}${words}`).join("\n")}`;
 
 const FULL: Effort = { rounds: 15, warmUpMs: 250, sampleMs: 25 };
 const QUICK: Effort = { rounds: 4, warmUpMs: 100, sampleMs: 8 };
@@ -32,6 +35,7 @@ function readOptions() {
     options: {
       filter: { type: "string", default: "" },
       quick: { type: "boolean", default: false },
+      peers: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
@@ -51,10 +55,13 @@ async function main(): Promise<number> {
     return 0;
   }
   const cases = casesLike(options.filter);
-  if (cases.length === 0) {
-    console.error(`no case is named like "${options.filter}"; there are ${CASES.map(({ name }) => name).join(", ")}`);
+  const operators = operatorsLike(options.filter);
+  if (cases.length + operators.length === 0) {
+    const names = [...CASES, ...OPERATOR_CASES].map(({ name }) => name);
+    console.error(`no case is named like "${options.filter}"; there are ${names.join(", ")}`);
     return 2;
   }
+  if (options.peers) installPeers();
   const effort = options.quick ? QUICK : FULL;
   const { engine, cpu, cores } = machine();
   console.log(`${engine} on ${cpu}, ${cores} cores; one thread is measured`);
@@ -72,9 +79,15 @@ async function main(): Promise<number> {
       console.error(`WRONG: ${of.name} (${build}) is off by ${share.toFixed(2)} times its error bound`);
     return share;
   });
-  if (margins.some((margin) => !(margin <= 1))) return 1;
+  const beside = await operatorSubjects(operators, builds);
+  const besideMargins = beside.map(({ of, by, margin }) => {
+    const share = margin();
+    if (!(share <= 1)) console.error(`WRONG: ${of.name} (${by}) is off by ${share.toFixed(2)} times its error bound`);
+    return share;
+  });
+  if ([...margins, ...besideMargins].some((margin) => !(margin <= 1))) return 1;
 
-  const calls = subjects.map(({ call }) => call);
+  const calls = [...subjects, ...beside].map(({ call }) => call);
   const limits = new Limits(roof, cases);
   const timings = timeInRounds(calls, effort, () => limits.measure());
   const rows = subjects.map(({ of, build }, i): Row => {
@@ -85,15 +98,21 @@ async function main(): Promise<number> {
     const ratio = plain < 0 ? null : timing.median / timings[plain]!.median;
     return { of, build, margin: margins[i]!, timing, gflops, roof: limit.name, share: limit.ms / timing.median, ratio };
   });
-  console.log(tableOf(rows));
+  if (rows.length > 0) console.log(tableOf(rows));
+  const besideRows = operatorRows(beside, timings.slice(subjects.length), besideMargins, limits);
+  if (beside.length > 0) console.log(operatorTable(besideRows.rows));
   console.log(`roof in the rounds: ${roofText(limits.peaks)}`);
   const disturbed = timings.reduce((sum, timing) => sum + timing.disturbed, 0) / timings.length;
   if (disturbed > 0.2) {
     const part = `${Math.round(disturbed * 100)} %`;
     console.log(`the machine was busy: other work had the core in ${part} of the samples, so times are too long`);
   }
+  const folder = new URL("./record/", import.meta.url);
   if (!options.quick && options.filter === "") {
-    console.log(`recorded in bench/record/${record(rows, limits.peaks, new URL("./record/", import.meta.url))}`);
+    console.log(`recorded in bench/record/${record(rows, limits.peaks, folder)}`);
+  }
+  if (!options.quick && operators.length === OPERATOR_CASES.length) {
+    console.log(`recorded in bench/record/${recordOperators(besideRows.rows, limits.peaks, folder)}`);
   }
   const impossible = rows.filter(({ share }) => share > 1);
   for (const { of, build, share, roof } of impossible) {
@@ -101,7 +120,8 @@ async function main(): Promise<number> {
       `IMPOSSIBLE: ${of.name} (${build}) is at ${share.toFixed(3)} of the ${roof} roof: the probe is wrong`,
     );
   }
-  return impossible.length > 0 ? 1 : 0;
+  for (const name of besideRows.impossible) console.error(`IMPOSSIBLE: ${name} is above its limit: the probe is wrong`);
+  return impossible.length + besideRows.impossible.length > 0 ? 1 : 0;
 }
 
 process.exitCode = await main();

@@ -4,6 +4,7 @@ import Table from "cli-table3";
 import { stringify } from "csv-stringify/sync";
 import type { Case } from "./cases.ts";
 import type { Build, LimitName } from "./limits.ts";
+import type { OperatorRow } from "./operators.ts";
 import type { Peaks } from "./roof/roof.mjs";
 import type { Timing } from "./rounds.ts";
 
@@ -82,14 +83,34 @@ export function record(rows: readonly Row[], peaks: Peaks, folder: URL): string 
     error_share_of_bound: margin.toFixed(4),
     ...roofs,
   }));
+  return write(records, "", folder);
+}
+
+/** The same for the operators beside attention. */
+export function recordOperators(rows: readonly OperatorRow[], peaks: Peaks, folder: URL): string {
+  const { engine, cpu, cores, date } = machine();
+  const roofs = {
+    strict_peak_gflops: peaks.strictGflops.toFixed(2),
+    division_gops: peaks.divGops.toFixed(3),
+    exp_gops: peaks.expGops.toFixed(3),
+  };
+  return write(
+    rows.map((row) => ({ date, engine, machine: cpu, cores, ...row, ...roofs })),
+    "-operators",
+    folder,
+  );
+}
+
+function write(records: readonly object[], kind: string, folder: URL): string {
+  const { cpu, date } = machine();
   const slug = (text: string) =>
     text
       .toLowerCase()
       .replace(/\((?:r|tm)\)/g, "")
       .replace(/[^a-z0-9.]+/g, "-")
       .replace(/^-|-$/g, "");
-  const name = `${date}-${slug(`node-${process.versions.node}`)}-${slug(cpu)}.csv`;
+  const name = `${date}-${slug(`node-${process.versions.node}`)}-${slug(cpu)}${kind}.csv`;
   mkdirSync(folder, { recursive: true });
-  writeFileSync(new URL(name, folder), stringify(records, { header: true }));
+  writeFileSync(new URL(name, folder), stringify([...records], { header: true }));
   return name;
 }

@@ -10,7 +10,7 @@ export interface ClassicCase {
   params: Record<string, number | string>;
   inputs: Record<string, Numbers>;
   weights: Record<string, Numbers>;
-  expected: Record<string, Numbers>;
+  expected: Partial<Record<"output" | "weights" | "scores" | "prediction", Numbers>>;
 }
 
 /** Reads a recorded case; every `{ dtype, shape, data }` in it becomes a tensor. */

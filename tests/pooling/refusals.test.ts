@@ -92,8 +92,8 @@ describe("scores", () => {
 
 describe("calls", () => {
   const [q, k, v] = [counted(2, 3, 4), counted(2, 5, 4), counted(2, 5, 6)];
-  const pool = (options: unknown, ...tensors: unknown[]) =>
-    attentionPooling(...any([...tensors, ...[q, k, v].slice(tensors.length)]), any(options));
+  const pool = (options: unknown, query: unknown = q, key: unknown = k, value: unknown = v) =>
+    attentionPooling(any(query), any(key), any(value), any(options));
   const score = dot();
   refuses([
     [
