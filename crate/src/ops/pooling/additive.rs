@@ -14,11 +14,11 @@
 //! (tanh of a rounded a + b errs by u |a + b| tanh' besides its own 2 u.)
 //! Of s: `u (8 + 2 + 2 (min(features, 64) / 2 + segments) + 19 + log2(segments) + 1) sum |v|`.
 //!
-//! Loop: four query rows against four keys; what the rows need of two features lies in one run of sixteen numbers, so that two
-//! pointers move. Four sums and the keys' two vectors leave registers for the fractions in V8's fifteen.
+//! Loop: two query rows against eight keys; what the rows need of two features lies in one run of eight numbers, so that two
+//! pointers move. Four sums, the keys' four vectors and a row's four numbers leave registers for the fractions in V8's fifteen.
 
 use super::network::Network;
-use crate::kernel::{exp::Exp2, Lanes, Native, MR, NR};
+use crate::kernel::{exp::Exp2, Lanes, Native, NR};
 use crate::ops::sum::sum;
 
 /// Magnitude from which on a query row or a key takes the plain way.
@@ -27,10 +27,10 @@ const LIMIT: f32 = 15.0;
 const WEIGHT_LIMIT: f32 = (1u64 << 38) as f32;
 /// Pairs of features in a segment.
 const SEGMENT: usize = 32;
-/// Numbers of a pair of features for four keys.
-const KEY_STEP: usize = 8;
-/// Numbers of a pair of features for four rows, and for one: A, A', w and w' of each.
-const FOUR_ROWS: usize = 4 * MR;
+/// Numbers of a pair of features for eight keys.
+const KEY_STEP: usize = 2 * NR;
+/// Numbers of a pair of features for two rows, and for one: A, A', w and w' of each.
+const TWO_ROWS: usize = 8;
 const ONE_ROW: usize = 4;
 
 /// Additive scores.
@@ -50,14 +50,14 @@ impl<'a> Additive<'a> {
         self.v.len().div_ceil(2)
     }
 
-    /// f32 elements of a packed panel: the exponentials `[half][pair][2][4]` of eight keys, then 1 for each key below the limit.
+    /// f32 elements of a packed panel: the exponentials `[features][8]`, then 1 for each key below the limit.
     pub fn panel(&self) -> usize {
         self.pairs() * 2 * NR + NR
     }
 
     /// f32 elements of a tile's workspace beside that of the plain way.
     pub fn row_workspace(&self) -> usize {
-        self.pairs() * FOUR_ROWS
+        self.pairs() * TWO_ROWS
     }
 
     /// The plain way.
@@ -67,22 +67,20 @@ impl<'a> Additive<'a> {
 
     /// Turns a panel of keys `[features][8]` into exponentials.
     pub fn pack(&self, keys: &[f32], panel: &mut [f32]) {
-        let (exponentials, flags) = panel.split_at_mut(self.pairs() * 2 * NR);
-        let (keys, _) = keys.as_chunks::<NR>();
+        let (exponentials, flags) = panel.split_at_mut(self.pairs() * KEY_STEP);
+        exponentials[keys.len()..].fill(0.0);
         let exp2 = Exp2::<Native>::new();
-        let mut flags = flags.as_chunks_mut::<4>().0.iter_mut();
-        for (half, to) in exponentials.chunks_exact_mut(self.pairs() * KEY_STEP).enumerate() {
-            let mut below = Native::splat(1.0);
-            to[(self.pairs() - 1) * KEY_STEP..].fill(0.0);
-            for (key, to) in keys.iter().zip(to.as_chunks_mut::<4>().0) {
-                let b = Native::load(&key.as_chunks::<4>().0[half]);
-                below = Native::select(b.abs().less(Native::splat(LIMIT)), below, Native::splat(0.0));
+        let mut below = [Native::splat(1.0); 2];
+        let (keys, to) = (keys.as_chunks::<NR>().0, exponentials.as_chunks_mut::<NR>().0);
+        for (key, to) in keys.iter().zip(to) {
+            let halves = key.as_chunks::<4>().0.iter().zip(to.as_chunks_mut::<4>().0);
+            for ((b, to), below) in halves.zip(&mut below) {
+                let b = Native::load(b);
+                *below = Native::select(b.abs().less(Native::splat(LIMIT)), *below, Native::splat(0.0));
                 exp2.of_twice(b).store(to);
             }
-            if let Some(flags) = flags.next() {
-                below.store(flags);
-            }
         }
+        below.iter().zip(flags.as_chunks_mut::<4>().0).for_each(|(below, to)| below.store(to));
     }
 
     /// Prepares R rows, one after the other; says which are below the limit.
@@ -122,12 +120,12 @@ impl<'a> Additive<'a> {
         mut unpacked: impl FnMut(usize, &mut [f32]),
     ) {
         let features = self.v.len();
-        let count = rows.len() / features;
-        if count == MR {
-            return self.score_rows::<MR, FOUR_ROWS>(rows, panels, workspace, out, stride, &mut unpacked);
-        }
-        for (row, out) in rows.chunks_exact(features).zip(out.chunks_mut(stride)) {
-            self.score_rows::<1, ONE_ROW>(row, panels, workspace, out, stride, &mut unpacked);
+        for (rows, out) in rows.chunks(2 * features).zip(out.chunks_mut(2 * stride)) {
+            if rows.len() > features {
+                self.score_rows::<2, TWO_ROWS>(rows, panels, workspace, out, stride, &mut unpacked);
+            } else {
+                self.score_rows::<1, ONE_ROW>(rows, panels, workspace, out, stride, &mut unpacked);
+            }
         }
     }
 
@@ -146,12 +144,10 @@ impl<'a> Additive<'a> {
         let below = self.prepare::<R>(rows, packed);
         let total = sum::<Native>(self.v);
         for (p, panel) in panels.chunks_exact(self.panel()).enumerate() {
-            let (exponentials, flags) = panel.split_at(self.pairs() * 2 * NR);
-            for (half, keys) in exponentials.chunks_exact(self.pairs() * KEY_STEP).enumerate() {
-                for (r, fractions) in fractions::<Native, R, STEP>(packed, keys).into_iter().enumerate() {
-                    let to = &mut out[r * stride + p * NR + half * 4..][..4];
-                    to.iter_mut().zip(fractions).for_each(|(to, q)| *to = total - 2.0 * q);
-                }
+            let (keys, flags) = panel.split_at(self.pairs() * KEY_STEP);
+            for (r, fractions) in fractions::<Native, R, STEP>(packed, keys).into_iter().enumerate() {
+                let to = &mut out[r * stride + p * NR..][..NR];
+                to.iter_mut().zip(fractions.as_flattened()).for_each(|(to, q)| *to = total - 2.0 * q);
             }
             if below.contains(&false) || flags.contains(&0.0) {
                 let (keys, work) = plain.split_at_mut(features * NR);
@@ -171,25 +167,29 @@ impl<'a> Additive<'a> {
     }
 }
 
-/// `sum of v A / (A + B)` for R rows and four keys; STEP is 4 R.
+/// `sum of v A / (A + B)` for R rows and eight keys; STEP is 4 R.
 #[inline(never)]
-fn fractions<L: Lanes, const R: usize, const STEP: usize>(rows: &[f32], keys: &[f32]) -> [[f32; 4]; R] {
-    let mut total = [L::splat(0.0); R];
+fn fractions<L: Lanes, const R: usize, const STEP: usize>(rows: &[f32], keys: &[f32]) -> [[[f32; 4]; 2]; R] {
+    let mut total = [[L::splat(0.0); 2]; R];
     for (rows, keys) in rows.chunks(SEGMENT * STEP).zip(keys.chunks(SEGMENT * KEY_STEP)) {
-        let mut sums = [L::splat(0.0); R];
+        let mut sums = [[L::splat(0.0); 2]; R];
         // Not `zip`: in V8 the loop it makes is a tenth slower.
         let mut keys = keys.as_chunks::<KEY_STEP>().0.iter();
         for row in rows.as_chunks::<STEP>().0 {
             let Some(key) = keys.next() else { break };
-            let (key, _) = key.as_chunks::<4>();
-            let b = [L::load(&key[0]), L::load(&key[1])];
-            for (r, sum) in sums.iter_mut().enumerate() {
-                let d = [L::splat(row[r]).add(b[0]), L::splat(row[R + r]).add(b[1])];
-                let numerator = L::splat(row[2 * R + r]).mul_add(d[1], L::splat(row[3 * R + r]).mul(d[0]));
-                *sum = sum.add(numerator.div(d[0].mul(d[1])));
+            let b: [L; 4] = core::array::from_fn(|i| L::load(&key.as_chunks::<4>().0[i]));
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let [a, a_next, w, w_next] = [0, R, 2 * R, 3 * R].map(|k| L::splat(row[k + r]));
+                for (half, sum) in sums.iter_mut().enumerate() {
+                    let (d, d_next) = (a.add(b[half]), a_next.add(b[2 + half]));
+                    let numerator = w.mul_add(d_next, w_next.mul(d));
+                    *sum = sum.add(numerator.div(d.mul(d_next)));
+                }
             }
         }
-        total.iter_mut().zip(sums).for_each(|(total, sum)| *total = total.add(sum));
+        for (total, sum) in total.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+            *total = total.add(*sum);
+        }
     }
-    total.map(L::to_array)
+    total.map(|halves| halves.map(L::to_array))
 }
