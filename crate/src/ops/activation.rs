@@ -6,7 +6,7 @@
 //! - silu: `x * sigmoid(x)` (Elfwing, Uchibe and Doya 2018; Ramachandran, Zoph and Le 2017).
 
 use crate::error::{Error, Field, Reason};
-use crate::kernel::{exp::exp2, tanh::tanh, Lanes};
+use crate::kernel::{exp::exp2, tanh::tanh, Lanes, Native};
 
 /// Which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,14 @@ impl Activation {
             Self::Tanh => tanh(x),
             Self::Sigmoid => sigmoid(x),
             Self::Silu => x.mul(sigmoid(x)),
+        }
+    }
+
+    /// The activation of many numbers, in place: out of line, for callers that have no loop of their own to put it in.
+    #[inline(never)]
+    pub fn apply_to(self, numbers: &mut [[f32; 4]]) {
+        for four in numbers {
+            self.apply(Native::load(four)).store(four);
         }
     }
 }

@@ -18,6 +18,7 @@
 //! pointers move. Four sums, the keys' four vectors and a row's four numbers leave registers for the fractions in V8's fifteen.
 
 use super::network::Network;
+use super::Keys;
 use crate::kernel::{exp::Exp2, Lanes, Native, NR};
 use crate::ops::sum::sum;
 
@@ -29,9 +30,10 @@ const WEIGHT_LIMIT: f32 = (1u64 << 38) as f32;
 const SEGMENT: usize = 32;
 /// Numbers of a pair of features for eight keys.
 const KEY_STEP: usize = 2 * NR;
-/// Numbers of a pair of features for two rows, and for one: A, A', w and w' of each.
-const TWO_ROWS: usize = 8;
-const ONE_ROW: usize = 4;
+/// Rows that are scored at once.
+const ROWS: usize = 2;
+/// Numbers of a pair of features for those rows: A, A', w and w' of each.
+const ROW_STEP: usize = 4 * ROWS;
 
 /// Additive scores.
 #[derive(Clone, Copy)]
@@ -57,7 +59,7 @@ impl<'a> Additive<'a> {
 
     /// f32 elements of a tile's workspace beside that of the plain way.
     pub fn row_workspace(&self) -> usize {
-        self.pairs() * TWO_ROWS
+        self.pairs() * ROW_STEP
     }
 
     /// The plain way.
@@ -83,33 +85,29 @@ impl<'a> Additive<'a> {
         below.iter().zip(flags.as_chunks_mut::<4>().0).for_each(|(below, to)| below.store(to));
     }
 
-    /// Prepares R rows, one after the other; says which are below the limit.
-    fn prepare<const R: usize>(&self, rows: &[f32], packed: &mut [f32]) -> [bool; R] {
+    /// Prepares one or two rows, one after the other; says which are below the limit.
+    fn prepare(&self, rows: &[f32], packed: &mut [f32]) -> [bool; ROWS] {
         let exp2 = Exp2::<Native>::new();
         let features = self.v.len();
-        let mut below = [self.v.iter().all(|v| v.abs() < WEIGHT_LIMIT); R];
-        for (pair, to) in packed.chunks_exact_mut(4 * R).enumerate() {
-            for k in 0..2 {
-                let h = 2 * pair + k;
-                let mut a = [0.0; 4];
-                let mut v = 0.0;
-                if h < features {
-                    v = self.v[h];
-                    for (r, below) in below.iter_mut().enumerate() {
-                        a[r] = -rows[r * features + h];
-                        *below &= a[r].abs() < LIMIT;
-                    }
+        let mut below = [self.v.iter().all(|v| v.abs() < WEIGHT_LIMIT); ROWS];
+        for (pair, to) in packed.as_chunks_mut::<ROW_STEP>().0.iter_mut().enumerate() {
+            // A and A' of both rows, then w and w'; what is missing has A = 1 and w = 0.
+            let (mut a, mut v) = ([0.0; 4], [0.0; 4]);
+            for (k, h) in (2 * pair..features.min(2 * pair + 2)).enumerate() {
+                for (r, row) in rows.chunks_exact(features).enumerate() {
+                    (a[k * ROWS + r], v[k * ROWS + r]) = (-row[h], self.v[h]);
+                    below[r] &= row[h].abs() < LIMIT;
                 }
-                let exponentials = exp2.of_twice(Native::load(&a));
-                to[k * R..][..R].copy_from_slice(&exponentials.to_array()[..R]);
-                to[(2 + k) * R..][..R].copy_from_slice(&exponentials.mul(Native::splat(v)).to_array()[..R]);
             }
+            let exponentials = exp2.of_twice(Native::load(&a));
+            let (halves, _) = to.as_chunks_mut::<4>();
+            exponentials.store(&mut halves[0]);
+            exponentials.mul(Native::load(&v)).store(&mut halves[1]);
         }
         below
     }
 
-    /// Scores of up to four rows, `features` apart, against panels of eight keys; `out`'s rows are `stride` apart, and `unpacked`
-    /// lays the keys of a panel as they are into memory.
+    /// Scores of up to four rows, `features` apart, against panels of eight keys; `out`'s rows are `stride` apart.
     pub fn score(
         &self,
         rows: &[f32],
@@ -117,69 +115,69 @@ impl<'a> Additive<'a> {
         workspace: &mut [f32],
         out: &mut [f32],
         stride: usize,
-        mut unpacked: impl FnMut(usize, &mut [f32]),
+        keys: &Keys<'_>,
     ) {
         let features = self.v.len();
-        for (rows, out) in rows.chunks(2 * features).zip(out.chunks_mut(2 * stride)) {
-            if rows.len() > features {
-                self.score_rows::<2, TWO_ROWS>(rows, panels, workspace, out, stride, &mut unpacked);
-            } else {
-                self.score_rows::<1, ONE_ROW>(rows, panels, workspace, out, stride, &mut unpacked);
+        let total = sum::<Native>(self.v);
+        let (packed, plain) = workspace.split_at_mut(self.row_workspace());
+        for (rows, out) in rows.chunks(ROWS * features).zip(out.chunks_mut(ROWS * stride)) {
+            let below = self.prepare(rows, packed);
+            for (p, panel) in panels.chunks_exact(self.panel()).enumerate() {
+                let (exponentials, flags) = panel.split_at(self.pairs() * KEY_STEP);
+                let sums = fractions::<Native>(packed, exponentials);
+                for (sums, out) in sums.iter().zip(out.chunks_mut(stride)) {
+                    let to = &mut out[p * NR..][..NR];
+                    to.iter_mut().zip(sums.as_flattened()).for_each(|(to, q)| *to = total - 2.0 * q);
+                }
+                if below.contains(&false) || flags.contains(&0.0) {
+                    self.score_plainly(rows, below, flags, p, plain, out, stride, keys);
+                }
             }
         }
     }
 
-    fn score_rows<const R: usize, const STEP: usize>(
+    /// Takes the pairs beyond the limits the plain way.
+    #[inline(never)]
+    fn score_plainly(
         &self,
         rows: &[f32],
-        panels: &[f32],
+        below: [bool; ROWS],
+        flags: &[f32],
+        panel: usize,
         workspace: &mut [f32],
         out: &mut [f32],
         stride: usize,
-        unpacked: &mut impl FnMut(usize, &mut [f32]),
+        keys: &Keys<'_>,
     ) {
         let features = self.v.len();
-        let (packed, plain) = workspace.split_at_mut(self.row_workspace());
-        let packed = &mut packed[..self.pairs() * STEP];
-        let below = self.prepare::<R>(rows, packed);
-        let total = sum::<Native>(self.v);
-        for (p, panel) in panels.chunks_exact(self.panel()).enumerate() {
-            let (keys, flags) = panel.split_at(self.pairs() * KEY_STEP);
-            for (r, fractions) in fractions::<Native, R, STEP>(packed, keys).into_iter().enumerate() {
-                let to = &mut out[r * stride + p * NR..][..NR];
-                to.iter_mut().zip(fractions.as_flattened()).for_each(|(to, q)| *to = total - 2.0 * q);
-            }
-            if below.contains(&false) || flags.contains(&0.0) {
-                let (keys, work) = plain.split_at_mut(features * NR);
-                unpacked(p, keys);
-                for (r, row) in rows.chunks_exact(features).enumerate() {
-                    let mut scores = [0.0; NR];
-                    self.plain.score(&[], row, keys, work, &mut scores);
-                    let to = &mut out[r * stride + p * NR..][..NR];
-                    for ((to, score), flag) in to.iter_mut().zip(scores).zip(flags) {
-                        if !below[r] || *flag == 0.0 {
-                            *to = score;
-                        }
-                    }
+        let (unpacked, work) = workspace.split_at_mut(features * NR);
+        keys.unpack(panel, unpacked);
+        let rows = rows.chunks_exact(features).zip(below);
+        for ((row, below), out) in rows.zip(out.chunks_mut(stride)) {
+            let mut scores = [0.0; NR];
+            self.plain.score(&[], row, unpacked, work, &mut scores);
+            for ((to, score), flag) in out[panel * NR..].iter_mut().zip(scores).zip(flags) {
+                if !below || *flag == 0.0 {
+                    *to = score;
                 }
             }
         }
     }
 }
 
-/// `sum of v A / (A + B)` for R rows and eight keys; STEP is 4 R.
+/// `sum of v A / (A + B)` for two rows and eight keys.
 #[inline(never)]
-fn fractions<L: Lanes, const R: usize, const STEP: usize>(rows: &[f32], keys: &[f32]) -> [[[f32; 4]; 2]; R] {
-    let mut total = [[L::splat(0.0); 2]; R];
-    for (rows, keys) in rows.chunks(SEGMENT * STEP).zip(keys.chunks(SEGMENT * KEY_STEP)) {
-        let mut sums = [[L::splat(0.0); 2]; R];
+fn fractions<L: Lanes>(rows: &[f32], keys: &[f32]) -> [[[f32; 4]; 2]; ROWS] {
+    let mut total = [[L::splat(0.0); 2]; ROWS];
+    for (rows, keys) in rows.chunks(SEGMENT * ROW_STEP).zip(keys.chunks(SEGMENT * KEY_STEP)) {
+        let mut sums = [[L::splat(0.0); 2]; ROWS];
         // Not `zip`: in V8 the loop it makes is a tenth slower.
         let mut keys = keys.as_chunks::<KEY_STEP>().0.iter();
-        for row in rows.as_chunks::<STEP>().0 {
+        for row in rows.as_chunks::<ROW_STEP>().0 {
             let Some(key) = keys.next() else { break };
             let b: [L; 4] = core::array::from_fn(|i| L::load(&key.as_chunks::<4>().0[i]));
             for (r, sums) in sums.iter_mut().enumerate() {
-                let [a, a_next, w, w_next] = [0, R, 2 * R, 3 * R].map(|k| L::splat(row[k + r]));
+                let [a, a_next, w, w_next] = [0, 1, 2, 3].map(|k| L::splat(row[k * ROWS + r]));
                 for (half, sum) in sums.iter_mut().enumerate() {
                     let (d, d_next) = (a.add(b[half]), a_next.add(b[2 + half]));
                     let numerator = w.mul_add(d_next, w_next.mul(d));

@@ -21,7 +21,8 @@ pub mod unit_rows;
 mod visibility;
 
 use crate::error::{Error, Field, Reason};
-use crate::kernel::{MR, NR};
+use crate::kernel::pack::pack_panel;
+use crate::kernel::{Native, CANONICAL_NAN, MR, NR};
 use crate::layout::{Shape, View, ViewMut};
 use crate::ops::{outputs, product as product_of, Arguments, Operator, Output, Plan, Scratch};
 use core::ops::Range;
@@ -82,14 +83,10 @@ impl Pooling<'_> {
         shape(self.by_head, [self.batch, self.q_len, self.heads], width)
     }
 
-    /// Lays the keys of a panel as they are, `[features][8]`.
-    fn unpack(&self, batch: usize, head: usize, panel: usize, to: &mut [f32]) {
-        let mut rows: [&[f32]; NR] = [&[]; NR];
-        let n = NR.min(self.kv_len - panel * NR);
-        for (r, row) in rows[..n].iter_mut().enumerate() {
-            *row = self.key.row(batch, panel * NR + r, head);
-        }
-        crate::kernel::pack::pack_panel::<crate::kernel::Native>(&rows[..n], to);
+    /// The keys of a batch row and key head.
+    fn keys(&self, batch: usize, head: usize) -> Keys<'_> {
+        let (batch, head) = if self.shared { (0, 0) } else { (batch, head) };
+        Keys { view: self.key, batch, head }
     }
 
     fn pack(&self, shared: &mut [f32], workspace: &mut [f32], tiles: Range<usize>) {
@@ -101,9 +98,8 @@ impl Pooling<'_> {
                 return;
             }
             let to = &mut shared[tile * panel..][..panel];
-            let (batch, head) = if self.shared { (0, 0) } else { (group / self.kv_heads, group % self.kv_heads) };
             let keys = &mut workspace[..self.features * NR];
-            self.unpack(batch, head, p, keys);
+            self.keys(group / self.kv_heads, group % self.kv_heads).unpack(p, keys);
             self.score.pack(keys, to);
         }
     }
@@ -139,10 +135,8 @@ impl Pooling<'_> {
         let packed = &packed[keys..][..panels * panel];
         let query = &query[..rows * self.features];
         if length > 0 {
-            self.score.score(self.features, query, packed, blocks, workspace, s, row, |panel, to| {
-                let (batch, head) = if self.shared { (0, 0) } else { (batch, kv_head) };
-                self.unpack(batch, head, panel, to);
-            });
+            let keys = self.keys(batch, kv_head);
+            self.score.score(self.features, query, packed, blocks, workspace, s, row, &keys);
         }
         for (r, s) in s.chunks_exact_mut(row.max(1)).enumerate() {
             if r >= rows {
@@ -167,10 +161,31 @@ impl Pooling<'_> {
     }
 }
 
+/// The keys of one batch row and head.
+pub(crate) struct Keys<'a> {
+    view: View<'a>,
+    batch: usize,
+    head: usize,
+}
+
+impl Keys<'_> {
+    /// Lays the keys of a panel as they are, `[features][8]`.
+    #[inline(never)]
+    fn unpack(&self, panel: usize, to: &mut [f32]) {
+        let mut rows: [&[f32]; NR] = [&[]; NR];
+        let n = NR.min(self.view.shape().sizes[1] - panel * NR);
+        for (r, row) in rows[..n].iter_mut().enumerate() {
+            *row = self.view.row(self.batch, panel * NR + r, self.head);
+        }
+        pack_panel::<Native>(&rows[..n], to);
+    }
+}
+
 /// Copies numbers, every NaN as the one that is stored.
+#[inline(never)]
 fn store(from: &[f32], to: &mut [f32]) {
     for (to, from) in to.iter_mut().zip(from) {
-        *to = if from.is_nan() { crate::kernel::CANONICAL_NAN } else { *from };
+        *to = if from.is_nan() { CANONICAL_NAN } else { *from };
     }
 }
 
@@ -183,6 +198,7 @@ fn shape(by_head: bool, [batch, seq, heads]: [usize; 3], width: usize) -> Shape 
 }
 
 impl<'a> Operator<'a> for Pooling<'a> {
+    #[inline(never)]
     fn read(arguments: &Arguments<'a>) -> Result<Self, Error> {
         let integer = |i| arguments.integer(i);
         let [batch, q_len, kv_len, heads, kv_heads] = [integer(0)?, integer(1)?, integer(2)?, integer(3)?, integer(4)?];

@@ -63,6 +63,7 @@ impl Layer<'_> {
         }
     }
 
+    #[inline(never)]
     fn run(&self, activation: Activation, blocks: &[f32], x: &[f32], y: &mut [f32]) {
         for (i, block) in blocks.chunks_exact(A_BLOCK).enumerate() {
             let (quad, segment) = (i / self.segments() * MR, i % self.segments());
@@ -75,13 +76,20 @@ impl Layer<'_> {
                 gemm_tile::<Native, _>(block, columns, y, NR, Add);
             }
         }
-        let (rows, _) = y.as_chunks_mut::<NR>();
-        for (o, row) in rows[..self.outer].iter_mut().enumerate() {
-            let bias = self.bias.map(|bias| Native::splat(bias[o]));
-            for half in row.as_chunks_mut::<4>().0 {
-                let x = Native::load(half);
-                activation.apply(bias.map_or(x, |bias| x.add(bias))).store(half);
-            }
+        let y = &mut y[..self.outer * NR];
+        if let Some(bias) = self.bias {
+            add(bias, y);
+        }
+        activation.apply_to(y.as_chunks_mut().0);
+    }
+}
+
+/// Adds a number to every row of eight.
+#[inline(never)]
+fn add(numbers: &[f32], rows: &mut [f32]) {
+    for (a, row) in numbers.iter().zip(rows.as_chunks_mut::<NR>().0) {
+        for half in row.as_chunks_mut::<4>().0 {
+            Native::splat(*a).add(Native::load(half)).store(half);
         }
     }
 }
@@ -94,6 +102,7 @@ impl<'a> Network<'a> {
 
     /// Reads activation, number and widths of the further hidden layers from `integer` on, v from input `last`, weights and biases of
     /// the layers from input `deep` on, and the constant behind them.
+    #[inline(never)]
     pub fn read(
         arguments: &Arguments<'a>,
         features: usize,
@@ -151,12 +160,10 @@ impl<'a> Network<'a> {
     #[inline(never)]
     pub fn score(&self, mut blocks: &[f32], row: &[f32], panel: &[f32], workspace: &mut [f32], out: &mut [f32; NR]) {
         let (mut x, mut y) = workspace.split_at_mut(self.widest.next_multiple_of(MR) * NR);
-        let hidden = x.as_chunks_mut::<4>().0.chunks_exact_mut(2);
-        for ((a, keys), hidden) in row.iter().zip(panel.as_chunks::<4>().0.chunks_exact(2)).zip(hidden) {
-            for (b, hidden) in keys.iter().zip(hidden) {
-                self.activation.apply(Native::splat(*a).add(Native::load(b))).store(hidden);
-            }
-        }
+        let hidden = &mut x[..panel.len()];
+        hidden.copy_from_slice(panel);
+        add(row, hidden);
+        self.activation.apply_to(hidden.as_chunks_mut().0);
         for layer in self.layers() {
             let (own, rest) = blocks.split_at(layer.packed());
             layer.run(self.activation, own, x, y);

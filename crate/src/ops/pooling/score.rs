@@ -6,6 +6,7 @@
 use super::additive::Additive;
 use super::distance::Kernel;
 use super::network::Network;
+use super::Keys;
 use crate::attention::spec::default_scale;
 use crate::error::{Error, Field, Reason};
 use crate::kernel::gemm_tile::{gemm_tile, Add, AddScale, Scale, Store};
@@ -89,8 +90,8 @@ impl<'a> Score<'a> {
         }
     }
 
-    /// Scores of up to four rows, `[rows][features]`, against packed panels; `out`'s rows are `stride` apart. `unpacked` lays the
-    /// keys of a panel as they are into memory.
+    /// Scores of up to four rows, `[rows][features]`, against packed panels; `out`'s rows are `stride` apart; `keys` are those
+    /// that were packed.
     pub fn score(
         &self,
         features: usize,
@@ -100,11 +101,11 @@ impl<'a> Score<'a> {
         workspace: &mut [f32],
         out: &mut [f32],
         stride: usize,
-        unpacked: impl FnMut(usize, &mut [f32]),
+        keys: &Keys<'_>,
     ) {
         match self {
             Self::Dot(scale) => return dot(*scale, features, rows, panels, workspace, out, stride),
-            Self::Additive(additive) => return additive.score(rows, panels, workspace, out, stride, unpacked),
+            Self::Additive(additive) => return additive.score(rows, panels, workspace, out, stride, keys),
             _ => {}
         }
         for (r, row) in rows.chunks_exact(features).enumerate() {
@@ -121,6 +122,7 @@ impl<'a> Score<'a> {
 }
 
 /// Scaled dot products: the matrix product of four rows and the keys.
+#[inline(never)]
 fn dot(
     scale: f32,
     features: usize,

@@ -20,6 +20,7 @@ pub struct UnitRows<'a> {
 }
 
 impl<'a> Operator<'a> for UnitRows<'a> {
+    #[inline(never)]
     fn read(arguments: &Arguments<'a>) -> Result<Self, Error> {
         let (rows, width) = (arguments.integer(0)?, arguments.integer(1)?);
         product(&[rows, width])?;
