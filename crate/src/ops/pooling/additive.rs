@@ -68,6 +68,7 @@ impl<'a> Additive<'a> {
     }
 
     /// Turns a panel of keys `[features][8]` into exponentials.
+    #[inline(never)]
     pub fn pack(&self, keys: &[f32], panel: &mut [f32]) {
         let (exponentials, flags) = panel.split_at_mut(self.pairs() * KEY_STEP);
         exponentials[keys.len()..].fill(0.0);
@@ -86,6 +87,7 @@ impl<'a> Additive<'a> {
     }
 
     /// Prepares one or two rows, one after the other; says which are below the limit.
+    #[inline(never)]
     fn prepare(&self, rows: &[f32], packed: &mut [f32]) -> [bool; ROWS] {
         let exp2 = Exp2::<Native>::new();
         let features = self.v.len();
@@ -108,6 +110,7 @@ impl<'a> Additive<'a> {
     }
 
     /// Scores of up to four rows, `features` apart, against panels of eight keys; `out`'s rows are `stride` apart.
+    #[inline(never)]
     pub fn score(
         &self,
         rows: &[f32],

@@ -63,6 +63,7 @@ impl Kernel {
         out.iter_mut().for_each(|s| *s = self.logarithm(*s));
     }
 
+    #[inline(never)]
     fn logarithm(&self, distance: f32) -> f32 {
         let kernel = match *self {
             Self::Gaussian(_) => return CANONICAL_NAN,

@@ -89,6 +89,7 @@ impl Pooling<'_> {
         Keys { view: self.key, batch, head }
     }
 
+    #[inline(never)]
     fn pack(&self, shared: &mut [f32], workspace: &mut [f32], tiles: Range<usize>) {
         let panel = self.score.panel(self.features);
         for tile in tiles {
@@ -105,6 +106,7 @@ impl Pooling<'_> {
     }
 
     /// One tile: four query rows of one batch row and head.
+    #[inline(never)]
     fn pool(
         &self,
         shared: &[f32],

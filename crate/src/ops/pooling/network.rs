@@ -143,6 +143,7 @@ impl<'a> Network<'a> {
     }
 
     /// Packs the further layers.
+    #[inline(never)]
     pub fn pack(&self, mut blocks: &mut [f32]) {
         for layer in self.layers() {
             let (own, rest) = core::mem::take(&mut blocks).split_at_mut(layer.packed());

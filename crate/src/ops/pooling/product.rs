@@ -26,6 +26,7 @@ pub struct Values<'a> {
 
 impl Values<'_> {
     /// Multiplies four rows of `weights`, `stride` apart, by the first `length` values; `give` gets every row of the result.
+    #[inline(never)]
     pub fn multiply(
         &self,
         weights: &[f32],

@@ -17,6 +17,7 @@ pub struct Visibility<'a> {
 impl<'a> Visibility<'a> {
     /// `sizes` is `[batch, heads, q_len, kv_len]`; from `integer` on lie the kind of the lengths (0 none, 1 per batch row, 2 per query)
     /// and the four sizes of the mask, each 1 or the whole axis.
+    #[inline(never)]
     pub fn read(
         arguments: &Arguments<'a>,
         sizes: [usize; 4],
@@ -49,6 +50,7 @@ impl<'a> Visibility<'a> {
     }
 
     /// Gives -Infinity to the scores of keys that the row may not use, and to what pads the row.
+    #[inline(never)]
     pub fn hide(&self, batch: usize, head: usize, query: usize, scores: &mut [f32]) {
         let length = self.length(batch, query);
         scores[length..].fill(f32::NEG_INFINITY);
