@@ -18,6 +18,8 @@ import { contiguousStrides, copyElements, type TensorView } from "./view.ts";
 export const OPERATORS = {
   convert: 1,
   linear: 2,
+  pooling: 20,
+  unitRows: 23,
   sinusoidal: 40,
   rotary: 41,
   embedding: 42,
@@ -25,8 +27,6 @@ export const OPERATORS = {
   relativeShift: 44,
   relativeValue: 45,
   headVector: 46,
-  pooling: 20,
-  unitRows: 23,
 } as const;
 
 /** An operator's name. */

@@ -9,11 +9,11 @@ mod arguments;
 pub mod convert;
 pub mod embedding;
 pub mod linear;
+pub mod pooling;
 pub mod relative;
 pub mod rotary;
 mod row;
 pub mod sinusoidal;
-pub mod pooling;
 pub mod sum;
 
 pub use arguments::{outputs, product, Arguments, Input, Output, Plan, Scratch, PHASES};
