@@ -1,6 +1,12 @@
-//! exp2, tanh and the logarithm against f64: a dense sample always, every f32 of the domain when SACCADE_LONG is set.
+//! exp2, tanh and the logarithms against f64: a dense sample always, every f32 of the domain when SACCADE_LONG is set.
 
-use saccade::kernel::{exp::exp2, ln::log_sum_exp, portable::F32x4, tanh::tanh, Lanes};
+use saccade::kernel::{
+    exp::exp2,
+    ln::{ln, log_sum_exp},
+    portable::F32x4,
+    tanh::tanh,
+    Lanes,
+};
 
 /// A step that is odd and no power of two, so that all mantissas, exponents and lanes are met.
 fn step() -> usize {
@@ -122,4 +128,54 @@ fn portable_square_roots_are_those_of_std() {
     assert_eq!(sqrt(-0.0).to_bits(), (-0f32).to_bits());
     assert!(sqrt(-1.0).is_nan() && sqrt(f32::NAN).is_nan());
     assert_eq!(sqrt(f32::INFINITY), f32::INFINITY);
+}
+
+#[test]
+fn ln_of_every_f32_is_the_nearest_or_its_neighbour() {
+    let (mut away, mut count, mut worst) = (0u32, 0u32, 0f64);
+    for bits in (f32::MIN_POSITIVE.to_bits()..=f32::MAX.to_bits()).step_by(step()) {
+        let x = f64::from(f32::from_bits(bits));
+        let (got, want) = (ln(x), x.ln());
+        let ulp = 2f64.powi(want.abs().log2().floor().max(-1022.0) as i32 - 52);
+        if want != 0.0 {
+            worst = worst.max((got - want).abs() / ulp);
+        }
+        let [rounded, nearest] = [got, want].map(|y| i64::from((y as f32).to_bits()));
+        assert!((rounded - nearest).abs() <= 1, "ln {x:e}");
+        away += u32::from(rounded != nearest);
+        count += 1;
+    }
+    println!("ln: {worst:.3} ulp of f64; as f32 {away} of {count} are not std's");
+    assert!(worst <= 7.5);
+    assert!(away <= 2 + count / 1_000_000);
+}
+
+#[test]
+fn ln_of_f64_keeps_its_digits_near_one() {
+    let mut worst = 0f64;
+    for i in 0..200_000u32 {
+        // Near 1 from both sides, at every distance down to the last digit; and all over the open interval.
+        let distance = 2f64.powf(-f64::from(i % 53)) * (0.5 + f64::from(i) / 400_001.0);
+        for x in [1.0 - distance / 2.0, 1.0 + distance, (f64::from(i) + 0.5) / 200_000.0, f64::from(i) * 1e30 + 1e-30] {
+            let want = x.ln();
+            let ulp = 2f64.powi(want.abs().log2().floor().max(-1022.0) as i32 - 52);
+            if want != 0.0 {
+                worst = worst.max((ln(x) - want).abs() / ulp);
+            }
+        }
+    }
+    println!("ln near 1: {worst:.3} ulp of f64");
+    assert!(worst <= 7.5);
+}
+
+#[test]
+fn ends_of_ln() {
+    assert_eq!(ln(1.0).to_bits(), 0);
+    assert_eq!(ln(0.0), f64::NEG_INFINITY);
+    assert_eq!(ln(-0.0), f64::NEG_INFINITY);
+    assert_eq!(ln(f64::INFINITY), f64::INFINITY);
+    assert!((ln(f64::from(f32::from_bits(1))) + 103.278_929_903_431_85).abs() < 1e-12);
+    for x in [-1.0, -f64::INFINITY, f64::NAN] {
+        assert!(ln(x).is_nan());
+    }
 }

@@ -9,6 +9,7 @@ pub mod exp;
 pub mod gemm_tile;
 pub mod ln;
 pub mod pack;
+pub mod philox;
 pub mod portable;
 pub mod power;
 pub mod reduce;
