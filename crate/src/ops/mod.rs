@@ -8,6 +8,7 @@ pub mod activation;
 mod arguments;
 pub mod convert;
 pub mod embedding;
+pub mod kernel_regression;
 pub mod linear;
 pub mod pooling;
 pub mod relative;
@@ -47,6 +48,7 @@ macro_rules! table {
             // 20: attention pooling
             20 => $then!(pooling::Pooling),
             23 => $then!(pooling::unit_rows::UnitRows),
+            21 => $then!(kernel_regression::KernelRegression),
             // 30: space and channels
             // 40: positions
             40 => $then!(sinusoidal::Sinusoidal),

@@ -1,0 +1,138 @@
+//! The width of a Gaussian kernel, learned: gradient descent on the leave-one-out error of Nadaraya-Watson regression.
+//!
+//! With `w = 1 / width`, `K_ij = exp(-(w |x_i - x_j|)^2 / 2)` and every sum over j without i:
+//! - `f_i = sum_j K_ij y_j / sum_j K_ij`, the prediction at x_i from all the other samples;
+//! - `loss = sum_i |f_i - y_i|^2`;
+//! - `dloss/dw = 2 sum_i (f_i - y_i) df_i/dw`, where `df_i/dw = -w sum_j K_ij (y_j - f_i) |x_i - x_j|^2 / sum_j K_ij`;
+//! - `w <- | w - rate * dloss/dw |`, the loss being even in w.
+//!
+//! Order: per i, `D_j = f32(|x_i - x_j|^2 - the smallest of them)`, differences, squares and their sum over features in f64;
+//! `p_j = exp2(f32(D_j * (-w w log2(e) / 2)))`, which is K up to a factor that cancels, so that a sample far from all others
+//! still has a prediction; then in f64, j ascending, `sum p`, `sum p D`, `sum p y`, `sum p D y`, and
+//! `df/dw = -w (sum p D y - f sum p D) / sum p`. Loss and gradient add i ascending, for each i the outputs ascending. w stays f64.
+//!
+//! Error: `3 u` in each p_j beside the rounding of its exponent, `u |ln p_j|`; all else is f64.
+//!
+//! Source: Nadaraya (1964), Watson (1964); leave one out: Stone (1974). One tile, since each step needs the one before it.
+
+use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use crate::error::{Error, Field, Reason};
+use crate::kernel::{exp::Exp2, Lanes, Native, CANONICAL_NAN};
+use core::ops::Range;
+
+/// Numbers of one step in the history: the width, the loss and the gradient before it.
+const STEP: usize = 3;
+
+/// Integers: samples, features, outputs, epochs. Numbers: the first width, the rate. Inputs: x `[samples, features]`, y
+/// `[samples, outputs]`. Output: `[epochs + 1, 3]`, width, loss and dloss/dw before each step and after the last.
+pub struct KernelRegression<'a> {
+    samples: usize,
+    features: usize,
+    outputs: usize,
+    epochs: usize,
+    width: f64,
+    rate: f64,
+    x: &'a [f32],
+    y: &'a [f32],
+}
+
+impl KernelRegression<'_> {
+    fn squared_distance(&self, i: usize, j: usize) -> f64 {
+        let sample = |i: usize| &self.x[i * self.features..][..self.features];
+        sample(i).iter().zip(sample(j)).fold(0.0, |sum, (a, b)| {
+            let difference = f64::from(*a) - f64::from(*b);
+            sum + difference * difference
+        })
+    }
+
+    /// Loss and dloss/dw. What pads the rows `distances` and `weights` is not read.
+    fn loss(&self, w: f64, distances: &mut [f32], weights: &mut [f32]) -> (f64, f64) {
+        let factor = -0.5 * core::f64::consts::LOG2_E * w * w;
+        let (mut loss, mut gradient) = (0.0, 0.0);
+        for i in 0..self.samples {
+            let others = || (0..self.samples).filter(move |j| *j != i);
+            let nearest =
+                others().map(|j| self.squared_distance(i, j)).fold(f64::INFINITY, |a, b| if b < a { b } else { a });
+            for j in others() {
+                distances[j] = (self.squared_distance(i, j) - nearest) as f32;
+                weights[j] = (f64::from(distances[j]) * factor) as f32;
+            }
+            // exp2 makes +0 of it: the sample itself takes no part.
+            (distances[i], weights[i]) = (0.0, f32::NEG_INFINITY);
+            exp2_all::<Native>(weights);
+            let (mut total, mut total_distance) = (0.0, 0.0);
+            for (p, d) in weights.iter().zip(&distances[..self.samples]) {
+                total += f64::from(*p);
+                total_distance += f64::from(*p) * f64::from(*d);
+            }
+            for output in 0..self.outputs {
+                let y = |j: usize| f64::from(self.y[j * self.outputs + output]);
+                let (mut sum, mut slope) = (0.0, 0.0);
+                for j in others() {
+                    let weighted = f64::from(weights[j]) * y(j);
+                    sum += weighted;
+                    slope += weighted * f64::from(distances[j]);
+                }
+                let prediction = sum / total;
+                let error = prediction - y(i);
+                loss += error * error;
+                gradient += error * ((slope - prediction * total_distance) / total);
+            }
+        }
+        (loss, -2.0 * w * gradient)
+    }
+}
+
+#[inline(always)]
+fn exp2_all<L: Lanes>(row: &mut [f32]) {
+    let exp2 = Exp2::<L>::new();
+    let (fours, _) = row.as_chunks_mut::<4>();
+    for four in fours {
+        exp2.apply(L::load(four)).store(four);
+    }
+}
+
+impl<'a> Operator<'a> for KernelRegression<'a> {
+    fn read(arguments: &Arguments<'a>) -> Result<Self, Error> {
+        let integer = |i: usize| arguments.integer(i);
+        let (samples, features, outputs) = (integer(0)?, integer(1)?, integer(2)?);
+        let (width, rate) = (arguments.finite(0)?, arguments.finite(1)?);
+        if samples < 2 || width <= 0.0 {
+            return Err(Error::new(Reason::Value, Field::Call));
+        }
+        Ok(Self {
+            samples,
+            features,
+            outputs,
+            epochs: integer(3)?,
+            width,
+            rate,
+            x: arguments.f32(0, &[samples, features])?,
+            y: arguments.f32(1, &[samples, outputs])?,
+        })
+    }
+
+    fn plan(&self) -> Result<Plan, Error> {
+        let workspace = product(&[self.samples.next_multiple_of(4), 2])?;
+        Ok(Plan { workspace, tiles: [0, 1], ..Plan::default() })
+    }
+
+    fn run(&self, out: &mut [Output<'_>], scratch: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {
+        let [history] = outputs(out)?;
+        let history = history.f32(&[self.epochs.checked_add(1).ok_or(Error::new(Reason::Size, Field::Out))?, STEP])?;
+        if tiles.is_empty() {
+            return Ok(());
+        }
+        let (distances, weights) = scratch.workspace.split_at_mut(self.samples.next_multiple_of(4));
+        // Lanes past the last sample are computed with the others and never read.
+        weights.fill(f32::NEG_INFINITY);
+        let mut w = 1.0 / self.width;
+        let (steps, _) = history.as_chunks_mut::<STEP>();
+        for step in steps {
+            let (loss, gradient) = self.loss(w, distances, weights);
+            *step = [1.0 / w, loss, gradient].map(|x| if x.is_nan() { CANONICAL_NAN } else { x as f32 });
+            w = (w - self.rate * gradient).abs();
+        }
+        Ok(())
+    }
+}
