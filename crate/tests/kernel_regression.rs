@@ -141,7 +141,12 @@ fn descent_descends_and_survives_bad_numbers() {
     assert!(history[50][1] < history[0][1]);
     // A width far below every distance: the nearest sample alone predicts.
     let nearest = fit(&problem, 0, 1e-30, 1.0).unwrap()[0];
-    assert!(nearest[1].is_finite() && nearest[2] == 0.0);
+    assert!(nearest[1].is_finite() && nearest[2] == 0.0, "{nearest:?}");
+    // Another unit of length changes nothing else, however large its squares are.
+    let unit = 2f32.powi(80);
+    let far = Problem { x: problem.x.iter().map(|x| x * unit).collect(), ..paint(64, 1, 1) };
+    let (near, far) = (fit(&problem, 0, 0.5, 1.0).unwrap()[0], fit(&far, 0, 0.5 * f64::from(unit), 1.0).unwrap()[0]);
+    assert_eq!([far[0] / unit, far[1], far[2] / unit], near);
     let mut spoilt = paint(5, 1, 1);
     spoilt.x[2] = f32::NAN;
     for x in fit(&spoilt, 1, 1.0, 0.1).unwrap()[0].iter().skip(1) {

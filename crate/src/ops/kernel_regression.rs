@@ -6,10 +6,10 @@
 //! - `dloss/dw = 2 sum_i (f_i - y_i) df_i/dw`, where `df_i/dw = -w sum_j K_ij (y_j - f_i) |x_i - x_j|^2 / sum_j K_ij`;
 //! - `w <- | w - rate * dloss/dw |`, the loss being even in w.
 //!
-//! Order: per i, `D_j = f32(|x_i - x_j|^2 - the smallest of them)`, differences, squares and their sum over features in f64;
-//! `p_j = exp2(f32(D_j * (-w w log2(e) / 2)))`, which is K up to a factor that cancels, so that a sample far from all others
-//! still has a prediction; then in f64, j ascending, `sum p`, `sum p D`, `sum p y`, `sum p D y`, and
-//! `df/dw = -w (sum p D y - f sum p D) / sum p`. Loss and gradient add i ascending, for each i the outputs ascending. w stays f64.
+//! Order: per i, in f64, `d_j = sum over features of ((x_i - x_j) w)^2` and `D_j = f32(d_j - the smallest d)`, at most the largest
+//! finite f32; `p_j = exp2(f32(D_j * (-log2(e) / 2)))`, which is K up to a factor that cancels, so that a sample far from all
+//! others still has a prediction; then in f64, j ascending, `sum p`, `sum p D`, `sum p y`, `sum p y D`, and
+//! `-w df/dw = (sum p y D - f sum p D) / sum p`. Loss and gradient add i ascending, for each i the outputs ascending. w stays f64.
 //!
 //! Error: `3 u` in each p_j beside the rounding of its exponent, `u |ln p_j|`; all else is f64.
 //!
@@ -37,41 +37,48 @@ pub struct KernelRegression<'a> {
 }
 
 impl KernelRegression<'_> {
-    fn squared_distance(&self, i: usize, j: usize) -> f64 {
+    #[inline(never)]
+    fn squared_distance(&self, i: usize, j: usize, w: f64) -> f64 {
         let sample = |i: usize| &self.x[i * self.features..][..self.features];
         sample(i).iter().zip(sample(j)).fold(0.0, |sum, (a, b)| {
-            let difference = f64::from(*a) - f64::from(*b);
+            let difference = (f64::from(*a) - f64::from(*b)) * w;
             sum + difference * difference
         })
     }
 
-    /// Loss and dloss/dw. What pads the rows `distances` and `weights` is not read.
+    /// Loss and dloss/dw.
     fn loss(&self, w: f64, distances: &mut [f32], weights: &mut [f32]) -> (f64, f64) {
-        let factor = -0.5 * core::f64::consts::LOG2_E * w * w;
         let (mut loss, mut gradient) = (0.0, 0.0);
         for i in 0..self.samples {
-            let others = || (0..self.samples).filter(move |j| *j != i);
-            let nearest =
-                others().map(|j| self.squared_distance(i, j)).fold(f64::INFINITY, |a, b| if b < a { b } else { a });
-            for j in others() {
-                distances[j] = (self.squared_distance(i, j) - nearest) as f32;
-                weights[j] = (f64::from(distances[j]) * factor) as f32;
+            let mut nearest = f64::INFINITY;
+            for j in 0..self.samples {
+                let distance = self.squared_distance(i, j, w);
+                if j != i && distance < nearest {
+                    nearest = distance;
+                }
             }
-            // exp2 makes +0 of it: the sample itself takes no part.
+            for (j, (distance, t)) in distances.iter_mut().zip(weights.iter_mut()).take(self.samples).enumerate() {
+                let beyond = (self.squared_distance(i, j, w) - nearest) as f32;
+                // So far away p is 0, and its product with the distance must be.
+                *distance = if beyond > f32::MAX { f32::MAX } else { beyond };
+                *t = (f64::from(*distance) * (-0.5 * core::f64::consts::LOG2_E)) as f32;
+            }
+            // Of these exp2 makes +0: the sample itself takes no part, nor does what pads the row.
             (distances[i], weights[i]) = (0.0, f32::NEG_INFINITY);
+            weights[self.samples..].fill(f32::NEG_INFINITY);
             exp2_all::<Native>(weights);
             let (mut total, mut total_distance) = (0.0, 0.0);
-            for (p, d) in weights.iter().zip(&distances[..self.samples]) {
+            for (p, d) in weights.iter().zip(distances.iter()).take(self.samples) {
                 total += f64::from(*p);
                 total_distance += f64::from(*p) * f64::from(*d);
             }
             for output in 0..self.outputs {
                 let y = |j: usize| f64::from(self.y[j * self.outputs + output]);
                 let (mut sum, mut slope) = (0.0, 0.0);
-                for j in others() {
-                    let weighted = f64::from(weights[j]) * y(j);
+                for (j, (p, d)) in weights.iter().zip(distances.iter()).take(self.samples).enumerate() {
+                    let weighted = f64::from(*p) * y(j);
                     sum += weighted;
-                    slope += weighted * f64::from(distances[j]);
+                    slope += weighted * f64::from(*d);
                 }
                 let prediction = sum / total;
                 let error = prediction - y(i);
@@ -79,7 +86,8 @@ impl KernelRegression<'_> {
                 gradient += error * ((slope - prediction * total_distance) / total);
             }
         }
-        (loss, -2.0 * w * gradient)
+        // At w = 0 the loss has its largest value or its smallest: it is even.
+        (loss, if w == 0.0 { 0.0 } else { -2.0 * gradient / w })
     }
 }
 
@@ -124,8 +132,6 @@ impl<'a> Operator<'a> for KernelRegression<'a> {
             return Ok(());
         }
         let (distances, weights) = scratch.workspace.split_at_mut(self.samples.next_multiple_of(4));
-        // Lanes past the last sample are computed with the others and never read.
-        weights.fill(f32::NEG_INFINITY);
         let mut w = 1.0 / self.width;
         let (steps, _) = history.as_chunks_mut::<STEP>();
         for step in steps {
