@@ -47,8 +47,8 @@ macro_rules! table {
             // 10: softmax and recurrence
             // 20: attention pooling
             20 => $then!(pooling::Pooling),
-            23 => $then!(pooling::unit_rows::UnitRows),
             21 => $then!(kernel_regression::KernelRegression),
+            23 => $then!(pooling::unit_rows::UnitRows),
             // 30: space and channels
             // 40: positions
             40 => $then!(sinusoidal::Sinusoidal),

@@ -43,8 +43,9 @@ pub fn weights_of_row(choice: Choice, row: u64, scores: &[f32]) -> Vec<f32> {
     let normalize = read(choice, false).unwrap();
     let mut padded = scores.to_vec();
     padded.resize(scores.len().next_multiple_of(4), HIDDEN);
-    // What an earlier row left in the workspace must not matter.
-    let mut workspace = vec![f32::NAN; normalize.workspace(padded.len()).unwrap()];
+    // What an earlier row left in the workspace must not matter, nor that it is larger.
+    let mut workspace = vec![f32::NAN; normalize.workspace(padded.len()).unwrap() + 100];
+    workspace.iter_mut().skip(1).step_by(2).for_each(|left| *left = 0.0);
     normalize.apply(row, &mut padded, &mut workspace);
     for pad in &padded[scores.len()..] {
         assert_eq!(pad.to_bits(), 0, "a padded key has a weight");

@@ -42,6 +42,7 @@ pub(super) fn sample(scores: &mut [f32], factor: f32, words: Words, draws: u32, 
     }
     let (counts, sums) = workspace.split_at_mut(scores.len());
     let (sums, _) = sums.as_chunks_mut::<3>();
+    let sums = &mut sums[..scores.len().div_ceil(BLOCK)];
     let mut total = 0.0;
     for (sum, block) in sums.iter_mut().zip(scores.chunks(BLOCK)) {
         *sum = split(total);
