@@ -43,6 +43,8 @@ fn sum_divides_by_the_sum() {
         }
     }
     assert_eq!(weights(choice(SUM), &[1.0, 3.0, HIDDEN, -2.0]), [0.5, 1.5, 0.0, -1.0]);
+    let nothing = weights(choice(SUM), &[1.0, -1.0, 0.0, HIDDEN]);
+    assert_eq!(nothing, [f32::INFINITY, f32::NEG_INFINITY, 0.0, 0.0]);
 }
 
 #[test]

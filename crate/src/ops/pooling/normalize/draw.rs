@@ -36,6 +36,7 @@ fn join([high, middle, low]: &[f32; 3]) -> f64 {
 }
 
 /// Draws keys and leaves how often each was drawn, as a share of all draws.
+#[inline(never)]
 pub(super) fn sample(scores: &mut [f32], factor: f32, words: Words, draws: u32, workspace: &mut [f32]) {
     if !exponentials::<Native>(scores, factor) {
         return;
@@ -68,6 +69,7 @@ pub(super) fn sample(scores: &mut [f32], factor: f32, words: Words, draws: u32, 
 }
 
 /// Adds standard Gumbel noise to every score; a hidden one stays hidden.
+#[inline(never)]
 pub(super) fn add_gumbel(scores: &mut [f32], words: Words) {
     let (fours, _) = scores.as_chunks_mut::<4>();
     for (block, four) in fours.iter_mut().enumerate() {

@@ -4,7 +4,7 @@
 //! visible keys is all +0. A NaN or +Infinity among the scores makes the weights of the visible keys NaN.
 //!
 //! - softmax: `t = s * f32(log2(e) / temperature)`, `m` the largest t, `p = exp2(t - m)`, `w = p / sum p` (sum: `ops::sum`).
-//! - sum: `w = s / sum s`. Where the scores are logarithms of a kernel, as those of the Gaussian are, the same ratio is taken from
+//! - sum: `w = s / sum s`, +0 for a score of 0 whatever the sum. Where the scores are logarithms of a kernel, as those of the Gaussian are, the same ratio is taken from
 //!   the exponents: softmax at temperature 1, so that a query far from all keys does not become 0 / 0.
 //! - hardmax: 1 at the largest score. topK: softmax over the k largest. threshold: softmax, its small weights dropped. See [`select`].
 //! - sample: keys drawn by their softmax weights. gumbel: softmax or hardmax of scores under Gumbel noise. See [`draw`].
@@ -96,7 +96,7 @@ impl Normalize {
     pub fn apply(&self, row: u64, scores: &mut [f32], workspace: &mut [f32]) {
         match self.kind {
             Kind::Softmax { factor } => softmax::softmax::<Native>(scores, factor),
-            Kind::Sum => softmax::divide_by_sum(scores),
+            Kind::Sum => softmax::divide_by_sum::<Native>(scores),
             Kind::Hardmax => select::hardmax(scores),
             Kind::TopK { k } => {
                 if largest_visible::<Native>(scores).is_some() {
@@ -144,8 +144,10 @@ fn largest_visible<L: Lanes>(scores: &mut [f32]) -> Option<f32> {
         largest = largest.larger(s);
         nan = L::select(s.equal(s), nan, s);
     }
-    let m = largest.to_array().into_iter().fold(f32::NEG_INFINITY, |m, s| if m < s { s } else { m });
-    if m == f32::INFINITY || nan.to_array().into_iter().any(f32::is_nan) {
+    let (largest, nan) = (largest.to_array(), nan.to_array());
+    let pick = |a: f32, b: f32| if a < b { b } else { a };
+    let m = pick(pick(largest[0], largest[2]), pick(largest[1], largest[3]));
+    if m == f32::INFINITY || ((nan[0] + nan[2]) + (nan[1] + nan[3])).is_nan() {
         for s in scores {
             *s = if *s == f32::NEG_INFINITY { 0.0 } else { CANONICAL_NAN };
         }
@@ -158,6 +160,7 @@ fn largest_visible<L: Lanes>(scores: &mut [f32]) -> Option<f32> {
     }
 }
 
+#[inline(never)]
 fn apply_sigmoid<L: Lanes>(scores: &mut [f32]) {
     if largest_visible::<L>(scores).is_some() {
         let (fours, _) = scores.as_chunks_mut::<4>();

@@ -11,6 +11,7 @@ use crate::kernel::Native;
 use crate::ops::sum::sum;
 
 /// One at the largest score.
+#[inline(never)]
 pub(super) fn hardmax(scores: &mut [f32]) {
     let Some(m) = largest_visible::<Native>(scores) else { return };
     let first = scores.iter().position(|s| *s == m);
@@ -21,6 +22,7 @@ pub(super) fn hardmax(scores: &mut [f32]) {
 }
 
 /// Drops the softmax weights below `threshold` and renormalises.
+#[inline(never)]
 pub(super) fn threshold(scores: &mut [f32], factor: f32, threshold: f32) {
     if exponentials::<Native>(scores, factor) {
         let total = sum::<Native>(scores);
@@ -46,27 +48,14 @@ fn rank(s: f32) -> u32 {
 /// Makes all but the k largest scores -Infinity; no score is NaN.
 ///
 /// The rank of the k-th largest is found a byte at a time from the top, by counting: four readings of the row whatever k is.
+#[inline(never)]
 pub(super) fn hide_all_but(scores: &mut [f32], k: usize) {
     if k >= scores.len() {
         return;
     }
-    let (mut bound, mut known, mut left) = (0, 0, k as u32);
+    let (mut bound, mut left) = (0, k as u32);
     for shift in [24, 16, 8, 0] {
-        let mut counts = [0u32; 256];
-        for s in scores.iter() {
-            let rank = rank(*s);
-            if rank & known == bound {
-                counts[(rank >> shift & 255) as usize] += 1;
-            }
-        }
-        for (byte, count) in counts.iter().enumerate().rev() {
-            if left <= *count {
-                bound |= (byte as u32) << shift;
-                break;
-            }
-            left -= count;
-        }
-        known |= 255 << shift;
+        narrow(scores, shift, &mut bound, &mut left);
     }
     // `left` keys of exactly this rank are among the k largest: those that come first.
     for s in scores {
@@ -76,5 +65,26 @@ pub(super) fn hide_all_but(scores: &mut [f32], k: usize) {
         if !stays {
             *s = f32::NEG_INFINITY;
         }
+    }
+}
+
+/// Finds the byte at `shift` of the rank of the `left`-th largest among the scores whose higher bytes are those of `bound`, and takes
+/// away from `left` those that are larger.
+#[inline(never)]
+fn narrow(scores: &[f32], shift: u32, bound: &mut u32, left: &mut u32) {
+    let known = (u32::MAX << shift) << 8;
+    let mut counts = [0u32; 256];
+    for s in scores {
+        let rank = rank(*s);
+        if rank & known == *bound {
+            counts[(rank >> shift & 255) as usize] += 1;
+        }
+    }
+    for (byte, count) in (0u32..256).zip(counts).rev() {
+        if *left <= count {
+            *bound |= byte << shift;
+            return;
+        }
+        *left -= count;
     }
 }

@@ -1,8 +1,8 @@
 //! Weights in proportion: to the exponentials of the scores, or to the scores themselves.
 
 use super::largest_visible;
-use crate::kernel::{exp::Exp2, Lanes, Native, CANONICAL_NAN};
-use crate::ops::sum::{block_sum, sum, TreeSum, BLOCK};
+use crate::kernel::{exp::Exp2, Lanes};
+use crate::ops::sum::sum;
 
 /// `w = p / sum p` of the [`exponentials`].
 #[inline(never)]
@@ -37,25 +37,22 @@ pub(super) fn divide_by<L: Lanes>(row: &mut [f32], divisor: f32) {
     }
 }
 
-/// `w = s / sum s`. A sum of 0 divides all the same: infinities, and NaN for a score of 0.
-pub(super) fn divide_by_sum(scores: &mut [f32]) {
-    if largest_visible::<Native>(scores).is_none() {
+/// `w = s / sum s`, and +0 for a score of 0 whatever the sum. A sum of 0 divides the others all the same.
+#[inline(never)]
+pub(super) fn divide_by_sum<L: Lanes>(scores: &mut [f32]) {
+    if largest_visible::<L>(scores).is_none() {
         return;
     }
-    let visible = |s: f32| if s == f32::NEG_INFINITY { 0.0 } else { s };
-    let mut tree = TreeSum::new();
-    for block in scores.chunks(BLOCK) {
-        let mut known = [0.0; BLOCK];
-        for (known, s) in known.iter_mut().zip(block) {
-            *known = visible(*s);
-        }
-        tree.push(block_sum::<Native>(&known[..block.len()]));
+    let zero = L::splat(0.0);
+    let (fours, _) = scores.as_chunks_mut::<4>();
+    for four in fours {
+        let s = L::load(four);
+        s.zero_where(s.equal(L::splat(f32::NEG_INFINITY))).store(four);
     }
-    let total = tree.total();
-    for s in scores {
-        *s = if *s == f32::NEG_INFINITY { 0.0 } else { *s / total };
-        if s.is_nan() {
-            *s = CANONICAL_NAN;
-        }
+    let total = L::splat(sum::<L>(scores));
+    let (fours, _) = scores.as_chunks_mut::<4>();
+    for four in fours {
+        let s = L::load(four);
+        s.div(total).canonical().zero_where(s.equal(zero)).store(four);
     }
 }

@@ -13,6 +13,7 @@ use super::largest_visible;
 use crate::kernel::Native;
 
 /// Weights of one row.
+#[inline(never)]
 pub(super) fn sparsemax(scores: &mut [f32]) {
     let Some(m) = largest_visible::<Native>(scores) else { return };
     let m = f64::from(m);
