@@ -36,6 +36,16 @@ export {
   type TypeErrorCode,
 } from "./errors.ts";
 export { createEngine, type InitOptions, type InitSyncOptions, init, initSync, type MemoryOptions } from "./init.ts";
+export {
+  type FitStep,
+  type FittedWidth,
+  type FitWidthOptions,
+  fitWidth,
+  type NadarayaWatsonOptions,
+  type NadarayaWatsonResult,
+  nadarayaWatson,
+  type RegressionKernel,
+} from "./kernel-regression.ts";
 export { type Activation, type LinearOptions, linear } from "./linear.ts";
 export type { AttentionPart, AttentionPartEdge } from "./part.ts";
 export { decodePartial, encodePartial } from "./part-codec.ts";

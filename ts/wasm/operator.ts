@@ -19,6 +19,7 @@ export const OPERATORS = {
   convert: 1,
   linear: 2,
   pooling: 20,
+  kernelRegression: 21,
   unitRows: 23,
   sinusoidal: 40,
   rotary: 41,
