@@ -7,17 +7,18 @@
 //! - `w <- | w - rate * dloss/dw |`, the loss being even in w.
 //!
 //! Order: per i, in f64, `d_j = sum over features of ((x_i - x_j) w)^2` and `D_j = f32(d_j - the smallest d)`, at most the largest
-//! finite f32; `p_j = exp2(f32(D_j * (-log2(e) / 2)))`, which is K up to a factor that cancels, so that a sample far from all
-//! others still has a prediction; then in f64, j ascending, `sum p`, `sum p D`, `sum p y`, `sum p y D`, and
+//! finite f32; the p_j of softmax of `-D_j / 2`, which is K up to a factor that cancels, so that a sample far from all others still
+//! has a prediction; then in f64, j ascending, `sum p`, `sum p D`, `sum p y`, `sum p y D`, and
 //! `-w df/dw = (sum p y D - f sum p D) / sum p`. Loss and gradient add i ascending, for each i the outputs ascending. w stays f64.
 //!
 //! Error: `3 u` in each p_j beside the rounding of its exponent, `u |ln p_j|`; all else is f64.
 //!
 //! Source: Nadaraya (1964), Watson (1964); leave one out: Stone (1974). One tile, since each step needs the one before it.
 
+use super::pooling::normalize::softmax::exponentials;
 use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
-use crate::kernel::{exp::Exp2, Lanes, Native, CANONICAL_NAN};
+use crate::kernel::{Native, CANONICAL_NAN};
 use core::ops::Range;
 
 /// Numbers of one step in the history: the width, the loss and the gradient before it.
@@ -57,28 +58,25 @@ impl KernelRegression<'_> {
                     nearest = distance;
                 }
             }
-            for (j, (distance, t)) in distances.iter_mut().zip(weights.iter_mut()).take(self.samples).enumerate() {
+            for (j, (distance, score)) in distances.iter_mut().zip(weights.iter_mut()).take(self.samples).enumerate() {
                 let beyond = (self.squared_distance(i, j, w) - nearest) as f32;
                 // So far away p is 0, and its product with the distance must be.
                 *distance = if beyond > f32::MAX { f32::MAX } else { beyond };
-                *t = (f64::from(*distance) * (-0.5 * core::f64::consts::LOG2_E)) as f32;
+                *score = *distance * -0.5;
             }
-            // Of these exp2 makes +0: the sample itself takes no part, nor does what pads the row.
+            // The sample itself takes no part, nor does what pads the row.
             (distances[i], weights[i]) = (0.0, f32::NEG_INFINITY);
             weights[self.samples..].fill(f32::NEG_INFINITY);
-            exp2_all::<Native>(weights);
-            let (mut total, mut total_distance) = (0.0, 0.0);
-            for (p, d) in weights.iter().zip(distances.iter()).take(self.samples) {
-                total += f64::from(*p);
-                total_distance += f64::from(*p) * f64::from(*d);
-            }
+            exponentials::<Native>(weights, core::f32::consts::LOG2_E);
             for output in 0..self.outputs {
                 let y = |j: usize| f64::from(self.y[j * self.outputs + output]);
-                let (mut sum, mut slope) = (0.0, 0.0);
+                let (mut total, mut total_distance, mut sum, mut slope) = (0.0, 0.0, 0.0, 0.0);
                 for (j, (p, d)) in weights.iter().zip(distances.iter()).take(self.samples).enumerate() {
-                    let weighted = f64::from(*p) * y(j);
-                    sum += weighted;
-                    slope += weighted * f64::from(*d);
+                    let (p, d) = (f64::from(*p), f64::from(*d));
+                    total += p;
+                    total_distance += p * d;
+                    sum += p * y(j);
+                    slope += p * y(j) * d;
                 }
                 let prediction = sum / total;
                 let error = prediction - y(i);
@@ -88,15 +86,6 @@ impl KernelRegression<'_> {
         }
         // At w = 0 the loss has its largest value or its smallest: it is even.
         (loss, if w == 0.0 { 0.0 } else { -2.0 * gradient / w })
-    }
-}
-
-#[inline(always)]
-fn exp2_all<L: Lanes>(row: &mut [f32]) {
-    let exp2 = Exp2::<L>::new();
-    let (fours, _) = row.as_chunks_mut::<4>();
-    for four in fours {
-        exp2.apply(L::load(four)).store(four);
     }
 }
 

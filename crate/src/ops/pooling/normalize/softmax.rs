@@ -14,7 +14,7 @@ pub(super) fn softmax<L: Lanes>(scores: &mut [f32], factor: f32) {
 
 /// Scores to `p = exp2(t - m)`, `t = s * factor`, `m` the largest t; false where the row is finished without them.
 #[inline(never)]
-pub(super) fn exponentials<L: Lanes>(scores: &mut [f32], factor: f32) -> bool {
+pub(crate) fn exponentials<L: Lanes>(scores: &mut [f32], factor: f32) -> bool {
     let (fours, _) = scores.as_chunks_mut::<4>();
     for four in fours.iter_mut() {
         L::load(four).mul(L::splat(factor)).store(four);
