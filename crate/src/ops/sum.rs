@@ -38,25 +38,27 @@ impl TreeSum {
     }
 
     /// Adds the next block.
+    #[inline(never)]
     pub fn push(&mut self, mut sum: f32) {
-        let mut level = 0;
-        while self.blocks >> level & 1 == 1 {
-            sum += self.levels[level];
-            level += 1;
+        let complete = self.blocks.trailing_ones() as usize;
+        for level in 0..complete {
+            // The mask says to the compiler what the count of blocks says to us: there are no more levels.
+            sum += self.levels[level & 31];
         }
-        self.levels[level] = sum;
+        self.levels[complete & 31] = sum;
         self.blocks += 1;
     }
 
     /// The sum of all blocks; +0 for none.
+    #[inline(never)]
     pub fn total(&self) -> f32 {
-        let mut total = None;
-        for (level, sum) in self.levels.iter().enumerate() {
-            if self.blocks >> level & 1 == 1 {
-                total = Some(total.map_or(*sum, |right: f32| sum + right));
-            }
+        let (mut left, mut total) = (self.blocks, 0.0);
+        while left != 0 {
+            let sum = self.levels[left.trailing_zeros() as usize & 31];
+            total = if left == self.blocks { sum } else { sum + total };
+            left &= left - 1;
         }
-        total.unwrap_or(0.0)
+        total
     }
 }
 
