@@ -18,6 +18,8 @@ import { contiguousStrides, copyElements, type TensorView } from "./view.ts";
 export const OPERATORS = {
   convert: 1,
   linear: 2,
+  softmax: 10,
+  gru: 11,
   pooling: 20,
   kernelRegression: 21,
   unitRows: 23,
@@ -94,6 +96,18 @@ export class Session {
     if (outside !== undefined && view.contiguous) memory.set(outside, at);
     else copyElements(shape, outside ?? memory, outside ? 0 : address / size, view.strides, memory, at, slot.strides);
     return slot;
+  }
+
+  /** Copies floats to a slot of their shape, as float32. */
+  copy(view: TensorView, target: Slot): void {
+    const { shape, elements, dtype, outside, address, strides } = view;
+    if (dtype !== "float32") {
+      this.run("convert", { integers: [elements], inputs: [this.raw(view)], outputs: [target] });
+      return;
+    }
+    const memory = rawMemory(dtype, this.#memory.views());
+    const at = outside === undefined ? address >>> 2 : 0;
+    copyElements(shape, outside ?? memory, at, strides, memory, target.address >>> 2, target.strides);
   }
 
   /** Numbers of ours as an operand. */

@@ -8,6 +8,7 @@ pub mod activation;
 mod arguments;
 pub mod convert;
 pub mod embedding;
+pub mod gru;
 pub mod kernel_regression;
 pub mod linear;
 pub mod pooling;
@@ -15,6 +16,7 @@ pub mod relative;
 pub mod rotary;
 mod row;
 pub mod sinusoidal;
+pub mod softmax;
 pub mod sum;
 
 pub use arguments::{outputs, product, Arguments, Input, Output, Plan, Scratch, PHASES};
@@ -45,6 +47,8 @@ macro_rules! table {
             1 => $then!(convert::Convert),
             2 => $then!(linear::Linear),
             // 10: softmax and recurrence
+            10 => $then!(softmax::Softmax),
+            11 => $then!(gru::Gru),
             // 20: attention pooling
             20 => $then!(pooling::Pooling),
             21 => $then!(kernel_regression::KernelRegression),
