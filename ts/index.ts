@@ -97,6 +97,7 @@ export {
   type SinusoidalOptions,
   sinusoidalPositions,
 } from "./positions.ts";
+export type { ProjectedAttentionOptions, ProjectedAttentionResult, Projections } from "./projected-attention.ts";
 export {
   type RelativeAttentionResult,
   type ShawOptions,
@@ -107,6 +108,14 @@ export {
   transformerXlAttention,
 } from "./relative.ts";
 export { type RopeOptions, type RopeScaling, type RopeTables, rope } from "./rotary.ts";
+export { type SelfAttentionOptions, selfAttention } from "./self-attention.ts";
+export {
+  type LogSumExpOptions,
+  logSumExp,
+  maskedSoftmax,
+  type SoftmaxOptions,
+  type VisibleOptions,
+} from "./softmax.ts";
 export {
   type DTypeOf,
   type PlainTensor,

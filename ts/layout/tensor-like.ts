@@ -77,6 +77,23 @@ export interface CapturedTensor {
   readonly dtype: unknown;
   readonly strides: readonly unknown[] | undefined;
   readonly offset: unknown;
+  /** Set for what an earlier step of the same call leaves in the arena: proved by whoever made it. */
+  readonly step?: TensorView;
+}
+
+/** What an earlier step of the same call leaves, under the name that messages use. */
+export function stepTensor(step: TensorView, name: string): CapturedTensor {
+  const { shape } = step;
+  return {
+    name,
+    shape,
+    resident: undefined,
+    data: undefined,
+    dtype: undefined,
+    strides: undefined,
+    offset: undefined,
+    step,
+  };
 }
 
 /** Reads a tensor: the only step that may run code of the caller. */
@@ -138,7 +155,8 @@ function propertyReader(value: object): (property: string) => unknown {
 
 /** The dtype of a captured tensor. */
 export function dtypeOf(captured: CapturedTensor, caller: string): DType {
-  return captured.resident?.view.dtype ?? resolveDType(captured.data, captured.dtype, caller, captured.name);
+  const known = captured.resident?.view ?? captured.step;
+  return known?.dtype ?? resolveDType(captured.data, captured.dtype, caller, captured.name);
 }
 
 /** The strides and offset of a plain tensor of `elements` elements: those given, proved, or row-major ones from 0. */
@@ -173,6 +191,7 @@ export function proveTensor(captured: CapturedTensor, instance: WasmInstance | u
     }
     return resident.view;
   }
+  if (captured.step !== undefined) return captured.step;
   const dtype = dtypeOf(captured, caller);
   const elements = countElements(shape, caller, `${name}.shape`);
   const { strides, offset } = proveLayout(captured, elements, caller);

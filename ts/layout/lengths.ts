@@ -1,0 +1,108 @@
+/**
+ * Valid lengths: how many elements of a row count, the others lying behind them. They are given for the leading rows, or for
+ * every row, and broadcast to the rest.
+ */
+
+import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import type { WasmInstance } from "../wasm/instance.ts";
+import { rawMemory } from "../wasm/place.ts";
+import { contiguousStrides, copyElements } from "../wasm/view.ts";
+import { proveInteger, snapshot } from "./shape.ts";
+import { type CapturedTensor, captureTensor, proveTensor } from "./tensor-like.ts";
+import { typedArrayKind } from "./typed-array.ts";
+
+/** A bound on what is read from a hostile length. */
+const MOST_LENGTHS = 2 ** 28;
+
+/** Lengths as they were given, each property read once. */
+export type CapturedLengths =
+  | { readonly entries: readonly unknown[]; readonly shape: readonly number[] }
+  | { readonly tensor: CapturedTensor };
+
+/** Reads lengths: a list, a list of lists of the same length, or an int32 tensor. */
+export function captureLengths(value: unknown, caller: string, name: string): CapturedLengths {
+  if (typeof value === "object" && value !== null && !Array.isArray(value) && typedArrayKind(value) === undefined) {
+    return { tensor: captureTensor(value, caller, name) };
+  }
+  const list = snapshot(value, MOST_LENGTHS, caller, name, "integers");
+  if (typeof list[0] !== "object" || list[0] === null) return { entries: list, shape: [list.length] };
+  const width = snapshot(list[0], MOST_LENGTHS, caller, `${name}[0]`, "integers").length;
+  const entries = list.flatMap((row, index) => {
+    const each = snapshot(row, MOST_LENGTHS, caller, `${name}[${index}]`, `${width} integers`);
+    if (each.length === width) return each;
+    throw new SaccadeRangeError(
+      "ERR_SACCADE_SHAPE",
+      `${caller}: ${name}[${index}] has ${each.length} entries, ${name}[0] has ${width}`,
+    );
+  });
+  return { entries, shape: [list.length, width] };
+}
+
+/** Lengths of rows, and the shape that broadcasts to them. */
+export interface Lengths {
+  readonly values: Int32Array;
+  /** A size per axis of the rows: theirs, or 1. */
+  readonly sizes: readonly number[];
+}
+
+/**
+ * Proves lengths for rows of shape `rows`: of its first axis, of its first and its last, or of all; each from 0 to `most`.
+ *
+ * @param whole - how messages name `most`
+ */
+export function proveRowLengths(
+  captured: CapturedLengths,
+  name: string,
+  rows: readonly number[],
+  most: number,
+  whole: string,
+  instance: WasmInstance,
+  caller: string,
+): Lengths {
+  const { entries, shape } = "tensor" in captured ? tensorEntries(captured.tensor, instance, caller) : captured;
+  // A row that is all there is counts as the only one of a batch.
+  const full = rows.length === 0 ? [1] : rows;
+  const rank = full.length;
+  const partial = [full[0]!, ...full.slice(1).map(() => 1)];
+  if (shape.length === 2) partial[rank - 1] = full[rank - 1]!;
+  const sizes = shape.length === rank ? full : partial;
+  const expected = shape.length === rank ? full : shape.length === 1 ? [full[0]!] : [full[0]!, full[rank - 1]!];
+  if (shape.length !== expected.length || shape.some((size, axis) => size !== expected[axis])) {
+    const forms = [[full[0]!], ...(rank > 1 ? [[full[0]!, full[rank - 1]!]] : []), ...(rank > 2 ? [full] : [])];
+    throw new SaccadeRangeError(
+      "ERR_SACCADE_SHAPE",
+      `${caller}: ${name} has shape [${shape.join(", ")}]; expected ${forms.map((form) => `[${form.join(", ")}]`).join(" or ")}`,
+    );
+  }
+  const values = new Int32Array(entries.length);
+  for (let i = 0; i < entries.length; i++) {
+    const length = proveInteger(entries[i], 0, 2 ** 31 - 1, caller, `${name}[${i}]`);
+    if (length > most) {
+      throw new SaccadeRangeError(
+        "ERR_SACCADE_RANGE",
+        `${caller}: ${name}[${i}] is ${length}; expected at most ${whole}, which is ${most}`,
+      );
+    }
+    values[i] = length;
+  }
+  return { values, sizes: rows.length === 0 ? [] : sizes };
+}
+
+function tensorEntries(
+  captured: CapturedTensor,
+  instance: WasmInstance,
+  caller: string,
+): { entries: ArrayLike<number>; shape: readonly number[] } {
+  const view = proveTensor(captured, instance, caller);
+  if (view.dtype !== "int32") {
+    throw new SaccadeTypeError(
+      "ERR_SACCADE_DTYPE",
+      `${caller}: ${captured.name} is ${describe(view.dtype)}; expected int32`,
+    );
+  }
+  const entries = new Int32Array(view.elements);
+  const source = view.outside ?? rawMemory("int32", instance.memory(caller).views());
+  const at = view.outside === undefined ? view.address >>> 2 : 0;
+  copyElements(view.shape, source, at, view.strides, entries, 0, contiguousStrides(view.shape, view.elements));
+  return { entries, shape: view.shape };
+}
