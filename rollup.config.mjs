@@ -6,6 +6,8 @@ import ts from "typescript";
 const ENTRIES = {
   node: "ts/entry/node.ts",
   browser: "ts/entry/browser.ts",
+  "nn-node": "ts/entry/nn-node.ts",
+  "nn-browser": "ts/entry/nn-browser.ts",
   viz: "ts/viz/index.ts",
   interop: "ts/interop/index.ts",
 };

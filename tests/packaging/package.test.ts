@@ -44,11 +44,13 @@ const read = (path: string): string => readFileSync(join(installed, path), "utf8
 describe("the tarball", () => {
   it("holds what it must and nothing else", () => {
     const fixed = files.filter((path) => !/^dist\/(types\/.*\.d\.ts|shared-[a-z-]+\.js(\.map)?)$/.test(path));
-    const entries = ["browser", "interop", "node", "viz"].flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]);
+    const names = ["browser", "interop", "nn-browser", "nn-node", "node", "viz"];
+    const entries = names.flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]);
     expect(fixed).toEqual(
       ["LICENSE", "README.md", ...entries, "dist/saccade.fast.wasm", "dist/saccade.strict.wasm", "package.json"].sort(),
     );
-    for (const path of ["entry/node", "viz/index", "interop/index"]) expect(files).toContain(`dist/types/${path}.d.ts`);
+    for (const path of ["entry/node", "entry/nn-node", "viz/index", "interop/index"])
+      expect(files).toContain(`dist/types/${path}.d.ts`);
   });
 
   it("depends on nothing", () => {
@@ -71,7 +73,8 @@ describe("the tarball", () => {
     );
     for (const target of targets) expect(files).toContain(target.replace(/^\.\//, ""));
     // Each entry says what its platform can do when it runs: a bundler must not drop that.
-    expect(manifest.sideEffects).toEqual(["./dist/node.js", "./dist/browser.js"]);
+    const entries = ["node", "browser", "nn-node", "nn-browser"];
+    expect(manifest.sideEffects).toEqual(entries.map((name) => `./dist/${name}.js`));
   });
 
   it("speaks to the wasm itself: no generated glue, no path of the machine that built it", () => {
@@ -104,11 +107,34 @@ describe("an installation", () => {
     expect(JSON.parse(node(["use.mjs"]))).toEqual([[1, 2], [1, 2], "strict", "SaccadeError", true]);
   });
 
+  it("its layers set the engine up by themselves, and share it with the main entry", () => {
+    const zeros = "const zeros = (...shape) => ({ data: new Float32Array(shape.reduce((a, b) => a * b)), shape });";
+    const gru = "new GRU({ weight_ih_l0: zeros(6, 3), weight_hh_l0: zeros(6, 2) })";
+    writeFileSync(
+      join(folder, "layers.mjs"),
+      `import { GRU } from "saccade/nn";
+       ${zeros}
+       console.log(${gru}.forward(zeros(4, 3)).output.shape.join());`,
+    );
+    expect(node(["layers.mjs"]).trim()).toBe("4,2");
+    writeFileSync(
+      join(folder, "shared.mjs"),
+      `import { GRU } from "saccade/nn";
+       import { init, Tensor } from "saccade";
+       ${zeros}
+       const engine = await init();
+       const x = Tensor.from(zeros(4, 3));
+       const gru = ${gru};
+       console.log(engine.stats().tensors, gru.forward(x).output.shape.join());`,
+    );
+    expect(node(["shared.mjs"]).trim()).toBe("3 4,2");
+  });
+
   it("its sub-paths import too", () => {
-    const code = `for (const name of ["saccade/viz", "saccade/interop"]) console.log(Object.keys(await import(name)).length > 0);
+    const code = `for (const name of ["saccade/nn", "saccade/viz", "saccade/interop"]) console.log(Object.keys(await import(name)).length > 0);
       console.log(import.meta.resolve("saccade/saccade.strict.wasm").endsWith("/dist/saccade.strict.wasm"));`;
     writeFileSync(join(folder, "paths.mjs"), code);
-    expect(node(["paths.mjs"]).trim().split("\n")).toEqual(["true", "true", "true"]);
+    expect(node(["paths.mjs"]).trim().split("\n")).toEqual(["true", "true", "true", "true"]);
   });
 
   it.each(["nodenext", "bundler"])(
@@ -117,6 +143,7 @@ describe("an installation", () => {
       writeFileSync(
         join(folder, "use.ts"),
         `import { attention, init, Tensor, type AttentionOptions, type TensorLike } from "saccade";
+         import { MultiHeadAttention } from "saccade/nn";
          import * as viz from "saccade/viz";
          import * as interop from "saccade/interop";
          await init({ memory: { maximumMiB: 64 } });
@@ -126,7 +153,11 @@ describe("an installation", () => {
          const plain: Float32Array = attention(x, Tensor.from(x), x, options).out.data;
          // @ts-expect-error -- not asked for
          attention(x, x, x).lse;
-         export { interop, lse, plain, viz };\n`,
+         const layer = new MultiHeadAttention({ wq: x, wk: x, wv: x, wo: x, numHeads: 1 });
+         const weights: Float32Array = layer.forward(x, x, x, { returnWeights: true }).weights.data;
+         // @ts-expect-error -- not asked for
+         layer.forward(x).weights;
+         export { interop, lse, plain, viz, weights };\n`,
       );
       const compilerOptions = {
         target: "ES2022",
@@ -145,14 +176,11 @@ describe("an installation", () => {
     LONG,
   );
 
-  it(
-    "bundles for a browser: the entry stays, the wasm comes along",
-    async () => {
+  it.each(['attention } from "saccade"', 'GRU as attention } from "saccade/nn"'])(
+    "bundles for a browser, { %s: the entry stays, the wasm comes along",
+    async (names) => {
       writeFileSync(join(folder, "index.html"), '<!doctype html><script type="module" src="./app.js"></script>\n');
-      writeFileSync(
-        join(folder, "app.js"),
-        'import { attention } from "saccade";\nglobalThis.attention = attention;\n',
-      );
+      writeFileSync(join(folder, "app.js"), `import { ${names};\nglobalThis.attention = attention;\n`);
       const { build } = await import("vite");
       await build({
         root: folder,

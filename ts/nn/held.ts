@@ -1,0 +1,82 @@
+/**
+ * Weights that a layer holds in an engine's memory, as float32. Tensors of the engine that are float32 already are used where
+ * they lie, and stay their owner's; all others are copied once, and given back by {@link Held.dispose}.
+ */
+
+import { SaccadeError } from "../errors.ts";
+import { proveFloatTensor } from "../layout/operands.ts";
+import type { CapturedTensor } from "../layout/tensor-like.ts";
+import type { WasmInstance } from "../wasm/instance.ts";
+import { inSession, type Session, type Slot } from "../wasm/operator.ts";
+import { Resident } from "../wasm/resident.ts";
+import type { TensorView } from "../wasm/view.ts";
+
+export class Held {
+  readonly instance: WasmInstance;
+  /** How messages call the layer. */
+  readonly #layer: string;
+  readonly #owned: Resident[] = [];
+  readonly #lent: CapturedTensor[] = [];
+  #disposed = false;
+
+  constructor(instance: WasmInstance, layer: string) {
+    this.instance = instance;
+    this.#layer = layer;
+  }
+
+  /** Whether the memory has been given back, by {@link dispose} or with the whole engine. */
+  get disposed(): boolean {
+    return this.#disposed || this.instance.disposed;
+  }
+
+  /** Holds a tensor as float32. */
+  hold(captured: CapturedTensor): TensorView {
+    const view = proveFloatTensor(captured, this.instance, this.#layer);
+    if (captured.resident !== undefined && view.dtype === "float32") {
+      this.#lent.push(captured);
+      return view;
+    }
+    return this.make(view.shape, view.elements, (session, target) => session.copy(view, target));
+  }
+
+  /** Memory of the layer's own, filled by operators of a session. */
+  make(shape: readonly number[], elements: number, fill: (session: Session, target: Slot) => void): TensorView {
+    const resident = new Resident(this.instance, "float32", shape, elements, this.#layer);
+    this.#owned.push(resident);
+    const destination = { shape, elements, dtype: "float32" as const, target: resident.view };
+    inSession(this.instance, this.#layer, (session) => fill(session, session.result(destination)));
+    return resident.view;
+  }
+
+  /** Gives back what {@link make} made, and not what is lent. */
+  free(view: TensorView): void {
+    const at = this.#owned.findIndex((resident) => resident.view === view);
+    if (at >= 0) this.#owned.splice(at, 1)[0]!.dispose();
+  }
+
+  /** @throws SaccadeError `ERR_SACCADE_DISPOSED` */
+  assertHeld(caller: string): void {
+    if (this.disposed) {
+      const reason = this.#disposed ? "it has been disposed" : "the engine it lived in has been disposed";
+      throw new SaccadeError("ERR_SACCADE_DISPOSED", `${caller}: this ${this.#layer} cannot be used: ${reason}`);
+    }
+    for (const { resident, name } of this.#lent) resident!.assertHeld(caller, name);
+  }
+
+  /** Gives the memory back. May be called again. */
+  dispose(): void {
+    this.#disposed = true;
+    for (const resident of this.#owned.splice(0)) resident.dispose();
+    this.#lent.length = 0;
+  }
+}
+
+/** Makes what a layer holds; if that fails, nothing is held. */
+export function holding<T>(held: Held, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    held.dispose();
+    throw error;
+  }
+}

@@ -1,0 +1,13 @@
+/**
+ * `saccade/nn`: layers that hold their weights in an engine's memory.
+ *
+ * @module
+ */
+export { GRU, type GRUCallOptions, type GRUOptions, type GRUResult } from "./gru.ts";
+export {
+  MultiHeadAttention,
+  type MultiHeadAttentionOptions,
+  type MultiHeadAttentionStateOptions,
+  type MultiHeadAttentionWeights,
+} from "./multi-head-attention.ts";
+export type { StateDict } from "./state-dict.ts";
