@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { BahdanauDecoder, type BahdanauDecoderWeights, type BahdanauStep } from "./bahdanau-decoder.ts";
 export { GRU, type GRUCallOptions, type GRUOptions, type GRUResult } from "./gru.ts";
 export {
   MultiHeadAttention,

@@ -98,14 +98,10 @@ export class Session {
     return slot;
   }
 
-  /** Copies floats to a slot of their shape, as float32. */
-  copy(view: TensorView, target: Slot): void {
-    const { shape, elements, dtype, outside, address, strides } = view;
-    if (dtype !== "float32") {
-      this.run("convert", { integers: [elements], inputs: [this.raw(view)], outputs: [target] });
-      return;
-    }
-    const memory = rawMemory(dtype, this.#memory.views());
+  /** Copies floats to elements in this memory, of the same shape and any strides, as float32. */
+  copy(view: TensorView, target: TensorView): void {
+    const { shape, outside, address, strides } = view.dtype === "float32" ? view : this.input(view);
+    const memory = rawMemory("float32", this.#memory.views());
     const at = outside === undefined ? address >>> 2 : 0;
     copyElements(shape, outside ?? memory, at, strides, memory, target.address >>> 2, target.strides);
   }
