@@ -6,6 +6,7 @@
 export { BahdanauDecoder, type BahdanauDecoderWeights, type BahdanauStep } from "./bahdanau-decoder.ts";
 export { GRU, type GRUCallOptions, type GRUOptions, type GRUResult } from "./gru.ts";
 export {
+  type HeadScore,
   MultiHeadAttention,
   type MultiHeadAttentionOptions,
   type MultiHeadAttentionStateOptions,

@@ -10,10 +10,11 @@ import { SaccadeError, SaccadeTypeError } from "../errors.ts";
 import { instanceFor } from "../init.ts";
 import { resolveDestination } from "../layout/destinations.ts";
 import { proveFloatTensor } from "../layout/operands.ts";
-import { readOptions } from "../layout/options.ts";
+import { proveWord, readOptions } from "../layout/options.ts";
 import { type NamedView, proveApart } from "../layout/overlap.ts";
-import { type CapturedTensor, captureTensor } from "../layout/tensor-like.ts";
+import { type CapturedTensor, captureTensor, stepTensor } from "../layout/tensor-like.ts";
 import { runLinear } from "../linear.ts";
+import { takeWeight } from "../pooling/weight.ts";
 import {
   ATTENTION_OPTIONS,
   captureProjected,
@@ -31,8 +32,12 @@ import {
 import type { TensorInput } from "../tensor.ts";
 import { inSession } from "../wasm/operator.ts";
 import { sliceView, type TensorView } from "../wasm/view.ts";
+import { captureAdditive, resolveAdditive, runAdditiveHeads } from "./additive-heads.ts";
 import { Held, holding } from "./held.ts";
 import { LayerWeights, type StateDict } from "./state-dict.ts";
+
+/** How heads score a query and a key. */
+export type HeadScore = "scaled-dot" | "additive";
 
 /** How many heads there are, and where they live. */
 export interface MultiHeadAttentionOptions {
@@ -55,6 +60,13 @@ export interface MultiHeadAttentionWeights extends Projections<TensorInput> {
   /** `[outDim, numHeads * valueHeadDim]`: what brings the heads together. */
   readonly wo: TensorInput;
   readonly bo?: TensorInput | undefined;
+  /**
+   * `"scaled-dot"` (default): `q . k / sqrt(headDim)`; `"additive"`: `v^T tanh(q + k)` (Bahdanau, Cho and Bengio 2014), which takes
+   * `mask`, `kvLengths` and `returnWeights: true` only.
+   */
+  readonly score?: HeadScore | undefined;
+  /** `[numHeads, headDim]`, finite: the additive score's, which it needs. */
+  readonly v?: TensorInput | undefined;
 }
 
 /** Options of {@link MultiHeadAttention.fromStateDict}. */
@@ -66,6 +78,7 @@ export interface MultiHeadAttentionStateOptions extends MultiHeadAttentionOption
 const LAYER = "MultiHeadAttention";
 const MATRICES = ["wq", "wk", "wv", "wo"] as const;
 const BIASES = ["bq", "bk", "bv", "bo"] as const;
+const SCORES = ["scaled-dot", "additive"] as const;
 const CALL_OPTIONS = [...ATTENTION_OPTIONS, "out"] as const;
 
 type Parts<T> = Readonly<Record<(typeof MATRICES)[number], T> & Record<(typeof BIASES)[number], T | undefined>>;
@@ -96,6 +109,8 @@ export class MultiHeadAttention {
   readonly #held: Held;
   readonly #heads: Heads;
   readonly #weights: Parts<TensorView>;
+  /** Of additive heads. */
+  readonly #v: TensorView | undefined;
 
   /**
    * @throws TypeError `ERR_SACCADE_ARGUMENT`, `ERR_SACCADE_DTYPE`, `ERR_SACCADE_OPTION`; RangeError `ERR_SACCADE_SHAPE`,
@@ -103,12 +118,12 @@ export class MultiHeadAttention {
    */
   constructor(weights: MultiHeadAttentionWeights & MultiHeadAttentionOptions);
   constructor(weights: object) {
-    const { given, options } = READ in weights ? (weights as FromState)[READ] : readWeights(weights);
+    const { given, options, v } = READ in weights ? (weights as FromState)[READ] : readWeights(weights);
     const shapes = Object.fromEntries(
       Object.entries(given).map(([name, part]) => [name, part && { shape: part.rows?.shape ?? part.tensor.shape }]),
     ) as unknown as Parts<{ readonly shape: readonly number[] }>;
     this.#heads = proveProjections(shapes, options, LAYER);
-    const { numHeads, valueHeadDim } = this.#heads;
+    const { numHeads, headDim, valueHeadDim } = this.#heads;
     const { wo, bo } = shapes;
     if (wo.shape.length !== 2 || wo.shape[1] !== numHeads * valueHeadDim || wo.shape[1] === 0) {
       throw wrongShape(
@@ -117,8 +132,11 @@ export class MultiHeadAttention {
       );
     }
     proveVector("bo", bo, wo.shape[0]!, LAYER);
+    const last =
+      v === undefined ? undefined : takeWeight(v, [numHeads, headDim], `[${numHeads}, ${headDim}]`, LAYER, "v");
     const held = new Held(instanceFor(options.engine, LAYER), LAYER);
     this.#held = held;
+    this.#v = last && holding(held, () => held.hold(stepTensor(last, "v")));
     this.#weights = holding(held, () => {
       // Parts of one tensor are held as one.
       const whole = new Map<CapturedTensor, TensorView>();
@@ -197,7 +215,8 @@ export class MultiHeadAttention {
     proveSequence(keyRows, weights.wk, "wk", caller);
     proveSequence(valueRows, weights.wv, "wv", caller);
     const rows = { query: queryRows, key: keyRows, value: valueRows };
-    const captured = captureProjected(rows, heads, read, caller);
+    const captured = this.#v === undefined ? captureProjected(rows, heads, read, caller) : undefined;
+    const additive = this.#v === undefined ? undefined : captureAdditive(rows, read, caller);
     const target = read.out === undefined ? undefined : captureTensor(read.out, caller, "out");
     const proved = new Map<CapturedTensor, TensorView>();
     const prove = (tensor: CapturedTensor): TensorView => {
@@ -215,10 +234,21 @@ export class MultiHeadAttention {
       );
       proveApart([{ name: "out", view: destination.target }], inputs, caller);
     }
+    const call = additive && resolveAdditive(additive, heads, instance, caller);
+    if (call?.mask.view !== undefined && destination.target !== undefined) {
+      proveApart([{ name: "out", view: destination.target }], [{ name: "mask", view: call.mask.view }], caller);
+    }
     return inSession(instance, caller, (session) => {
       const out = session.result(destination);
+      const weightsOut =
+        call?.weights && session.result(resolveDestination(undefined, call.weights, "float32", instance, caller));
       const joined = session.temporary([...leading, heads.numHeads * heads.valueHeadDim]);
-      const found = runProjected(session, captured, operands, joined, destination.target);
+      let found: unknown;
+      if (captured !== undefined) found = runProjected(session, captured, operands, joined, destination.target);
+      else if (call !== undefined) {
+        runAdditiveHeads(session, heads, this.#v!, operands, call, joined, weightsOut);
+        found = weightsOut && { data: weightsOut.data, shape: [...weightsOut.shape], dtype: "float32" };
+      }
       const { wo, bo } = weights;
       runLinear(session, { x: joined, weight: session.input(wo), bias: bo && session.input(bo) }, out);
       return projectedResult<Weights, Target>(out, read.out, found);
@@ -250,6 +280,8 @@ interface ReadOptions {
 
 interface ReadWeights {
   readonly given: Parts<Part>;
+  /** Of additive heads. */
+  readonly v?: TensorInput | undefined;
   readonly options: ReadOptions & { readonly numHeads: unknown; readonly numKvHeads: unknown };
 }
 
@@ -258,7 +290,14 @@ interface FromState {
 }
 
 function readWeights(weights: unknown): ReadWeights {
-  const read = readOptions(weights, [...MATRICES, ...BIASES, "numHeads", "numKvHeads", "engine"], LAYER);
+  const read = readOptions(weights, [...MATRICES, ...BIASES, "v", "score", "numHeads", "numKvHeads", "engine"], LAYER);
+  const score = read.score === undefined ? "scaled-dot" : proveWord(read.score, SCORES, LAYER, "score");
+  if ((score === "additive") !== (read.v !== undefined)) {
+    throw new SaccadeTypeError(
+      "ERR_SACCADE_OPTION",
+      `${LAYER}: ${read.v === undefined ? 'score "additive" needs v' : 'v goes with score "additive" only'}`,
+    );
+  }
   const required = (name: (typeof MATRICES)[number]): Part => ({
     tensor: captureTensor(read[name], LAYER, name),
     rows: undefined,
@@ -275,7 +314,7 @@ function readWeights(weights: unknown): ReadWeights {
     bv: optional("bv"),
     bo: optional("bo"),
   };
-  return { given, options: counted(read, LAYER) };
+  return { given, v: read.v as TensorInput | undefined, options: counted(read, LAYER) };
 }
 
 /** The number of heads cannot be told from the weights. */

@@ -161,7 +161,11 @@ export interface KeyLengths {
  * Proves `kvLengths`: a number per batch row, or for every query one, as an array of arrays or an int32 tensor `[batch, qLen]`.
  * Runs code of the caller; the sizes are known by then.
  */
-export function takeLengths(value: unknown, { batch, qLen, kvLen }: PoolingSizes, caller: string): KeyLengths {
+export function takeLengths(
+  value: unknown,
+  { batch, qLen, kvLen }: Pick<PoolingSizes, "batch" | "qLen" | "kvLen">,
+  caller: string,
+): KeyLengths {
   if (value === undefined) return { kind: 0, lengths: undefined };
   const name = "options.kvLengths";
   if (typeof value === "object" && value !== null && "data" in value) {
@@ -223,7 +227,7 @@ export interface PoolingMask {
 /** Proves a mask: truth values that broadcast to the weights, by numpy's rules. */
 export function proveMask(
   captured: CapturedTensor | undefined,
-  { weightsShape }: PoolingSizes,
+  { weightsShape }: Pick<PoolingSizes, "weightsShape">,
   instance: WasmInstance,
   caller: string,
 ): PoolingMask {
