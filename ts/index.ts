@@ -88,15 +88,6 @@ export {
   triangular,
 } from "./pooling/score.ts";
 export { attentionPooling, type PoolingOptions, type PoolingResult } from "./pooling.ts";
-export type { ProjectedAttentionOptions, ProjectedAttentionResult, Projections } from "./projected-attention.ts";
-export { type SelfAttentionOptions, selfAttention } from "./self-attention.ts";
-export {
-  type LogSumExpOptions,
-  logSumExp,
-  maskedSoftmax,
-  type SoftmaxOptions,
-  type VisibleOptions,
-} from "./softmax.ts";
 export {
   type AddSinusoidalOptions,
   addSinusoidalPositions,

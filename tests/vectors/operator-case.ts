@@ -32,7 +32,15 @@ export interface OperatorFile {
 }
 
 /** The files under tests/data/operators. */
-export const OPERATOR_FILES = ["linear", "pooling", "positions", "kernel-regression", "normalize", "softmax", "gru"] as const;
+export const OPERATOR_FILES = [
+  "linear",
+  "pooling",
+  "positions",
+  "kernel-regression",
+  "normalize",
+  "softmax",
+  "gru",
+] as const;
 
 /** An operand's elements; undefined where it is absent. */
 export function elementsOf(operand: OperandCase): Float32Array | Uint16Array | Int32Array | Uint8Array | undefined {
