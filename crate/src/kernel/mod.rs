@@ -13,6 +13,7 @@ pub mod philox;
 pub mod portable;
 pub mod power;
 pub mod reduce;
+pub mod row;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub mod simd128;
 pub mod sin_cos;

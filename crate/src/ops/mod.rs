@@ -6,8 +6,11 @@
 
 pub mod activation;
 mod arguments;
+pub mod average_maximum;
 pub mod convert;
+pub mod convolution;
 pub mod embedding;
+pub mod gate;
 pub mod gru;
 pub mod kernel_regression;
 pub mod linear;
@@ -18,6 +21,7 @@ mod row;
 pub mod sinusoidal;
 pub mod softmax;
 pub mod sum;
+pub mod weighted_sum;
 
 pub use arguments::{outputs, product, Arguments, Input, Output, Plan, Scratch, PHASES};
 
@@ -54,6 +58,10 @@ macro_rules! table {
             21 => $then!(kernel_regression::KernelRegression),
             23 => $then!(pooling::unit_rows::UnitRows),
             // 30: space and channels
+            30 => $then!(average_maximum::AverageMaximum),
+            31 => $then!(convolution::Convolution),
+            32 => $then!(gate::Gate),
+            33 => $then!(weighted_sum::WeightedSum),
             // 40: positions
             40 => $then!(sinusoidal::Sinusoidal),
             41 => $then!(rotary::Rotary),
