@@ -33,11 +33,29 @@ pub enum Step {
 /// NaN is stored as the one NaN.
 #[inline(never)]
 pub fn row(step: Step, to: &mut [f32], x: &[f32], y: &[f32]) {
-    let all = y.first().map_or(Native::splat(0.0), |y| Native::splat(*y));
-    for (i, to) in to.chunks_mut(4).enumerate() {
-        let old = load(to, 0);
-        let a = if x.is_empty() { old } else { load(x, i) };
-        let b = if y.len() <= 1 { all } else { load(y, i) };
+    let (x_fours, x_rest) = x.as_chunks::<4>();
+    let (y_fours, y_rest) = y.as_chunks::<4>();
+    let (fours, rest) = to.as_chunks_mut::<4>();
+    let mut done = 0;
+    if let (Step::AddProduct, [y]) = (step, y) {
+        // The taps of a convolution and the terms of weighted sums: the one step whose speed shows.
+        done = fours.len().min(x_fours.len());
+        for (to, x) in fours.iter_mut().zip(x_fours) {
+            Native::load(x).mul_add(Native::splat(*y), Native::load(to)).canonical().store(to);
+        }
+    }
+    if done == fours.len() && rest.is_empty() {
+        return;
+    }
+    // What is left of a row is one more vector, whose lanes past the end are +0.
+    let mut last = padded(rest);
+    let (last_x, last_y) = (padded(x_rest), padded(y_rest));
+    let all = Native::splat(last_y[0]);
+    for i in done..fours.len() + usize::from(!rest.is_empty()) {
+        let to = fours.get_mut(i).unwrap_or(&mut last);
+        let old = Native::load(to);
+        let a = if x.is_empty() { old } else { Native::load(x_fours.get(i).unwrap_or(&last_x)) };
+        let b = if y.len() <= 1 { all } else { Native::load(y_fours.get(i).unwrap_or(&last_y)) };
         let zero = Native::splat(0.0);
         let new = match step {
             Step::Add => a.add(b),
@@ -53,28 +71,12 @@ pub fn row(step: Step, to: &mut [f32], x: &[f32], y: &[f32]) {
             Step::Root => a.larger(b).sqrt(),
             Step::Sigmoid => sigmoid(a),
         };
-        let new = new.canonical();
-        match to.first_chunk_mut() {
-            Some(four) => new.store(four),
-            None => to.copy_from_slice(&new.to_array()[..to.len()]),
-        }
+        new.canonical().store(to);
     }
+    rest.copy_from_slice(&last[..rest.len()]);
 }
 
-/// Vector `i` of a row; lanes past its end are +0.
-#[inline(always)]
-fn load(row: &[f32], i: usize) -> Native {
-    let rest = row.get(4 * i..).unwrap_or(&[]);
-    match rest.first_chunk() {
-        Some(four) => Native::load(four),
-        None => tail(rest),
-    }
-}
-
-#[cold]
 #[inline(never)]
-fn tail(rest: &[f32]) -> Native {
-    let mut four = [0.0; 4];
-    four[..rest.len()].copy_from_slice(rest);
-    Native::load(&four)
+fn padded(rest: &[f32]) -> [f32; 4] {
+    core::array::from_fn(|i| rest.get(i).copied().unwrap_or(0.0))
 }

@@ -18,6 +18,9 @@ use crate::error::{Error, Field, Reason};
 use crate::kernel::row::{row, Step};
 use core::ops::Range;
 
+/// Elements up to which rows of a 1 x 1 kernel are taken together: with their sums they fill half of a first cache.
+const LONG: usize = 2048;
+
 /// Integers: batch, in, height, width, out, kernel height, kernel width. Inputs: x, w, bias (optional). Output: y.
 pub struct Convolution<'a> {
     batch: usize,
@@ -64,10 +67,18 @@ impl<'a> Operator<'a> for Convolution<'a> {
         let integer = |i| arguments.integer(i);
         let [batch, inner, height, width, outer] = [integer(0)?, integer(1)?, integer(2)?, integer(3)?, integer(4)?];
         let kernel = [integer(5)?, integer(6)?];
+        let shape = [outer, inner, kernel[0], kernel[1]];
         if inner == 0 || kernel.iter().any(|n| n.is_multiple_of(2)) {
             return Err(Error::new(Reason::Value, Field::Call));
         }
         product(&[batch, outer, height, width])?;
+        let (mut height, mut width) = (height, width);
+        if kernel == [1, 1] && width > 0 {
+            // Rows that have no neighbours may as well be one: calls per row would cost more than the row.
+            let most = height.min(LONG / width);
+            let rows = (1..=most).rev().find(|rows| height.is_multiple_of(*rows)).unwrap_or(1);
+            (height, width) = (height / rows, width * rows);
+        }
         Ok(Self {
             batch,
             inner,
@@ -76,7 +87,7 @@ impl<'a> Operator<'a> for Convolution<'a> {
             outer,
             kernel,
             x: arguments.f32(0, &[batch, inner, height, width])?,
-            weight: arguments.f32(1, &[outer, inner, kernel[0], kernel[1]])?,
+            weight: arguments.f32(1, &shape)?,
             bias: arguments.optional_f32(2, &[outer])?,
         })
     }
