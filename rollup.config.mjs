@@ -8,6 +8,8 @@ const ENTRIES = {
   browser: "ts/entry/browser.ts",
   "nn-node": "ts/entry/nn-node.ts",
   "nn-browser": "ts/entry/nn-browser.ts",
+  "vision-node": "ts/entry/vision-node.ts",
+  "vision-browser": "ts/entry/vision-browser.ts",
   viz: "ts/viz/index.ts",
   interop: "ts/interop/index.ts",
 };
@@ -62,6 +64,8 @@ export default {
     // Chunks lie beside the entries: a URL relative to the module means the same folder in all of them.
     entryFileNames: "[name].js",
     chunkFileNames: "shared-[name].js",
+    // An entry names what it needs itself, not what its chunks need.
+    hoistTransitiveImports: false,
     sourcemap: true,
   },
   external: /^node:/,

@@ -117,6 +117,14 @@ export {
   type VisibleOptions,
 } from "./softmax.ts";
 export {
+  type TemporalAttentionOptions,
+  type TemporalAttentionResult,
+  type TemporalSelfAttentionOptions,
+  type TemporalSelfAttentionResult,
+  temporalAttention,
+  temporalSelfAttention,
+} from "./temporal.ts";
+export {
   type DTypeOf,
   type PlainTensor,
   Tensor,

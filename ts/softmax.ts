@@ -165,7 +165,7 @@ function captureVisible(
 }
 
 /** Above 0, and so that log2(e) / temperature is a number that float32 has. */
-function proveTemperature(value: unknown, caller: string): number {
+export function proveTemperature(value: unknown, caller: string): number {
   const temperature = proveNumber(value, caller, "options.temperature");
   const factor = Math.fround(Math.LOG2E / temperature);
   if (temperature > 0 && factor > 0 && factor < Number.POSITIVE_INFINITY) return temperature;

@@ -1,0 +1,165 @@
+/**
+ * Softmax attention over a feature map: over its places, and over its channels.
+ */
+
+import {
+  destinationOf,
+  type FeatureOptions,
+  newDestination,
+  plainOf,
+  proveShapeOf,
+  readFeatureCall,
+} from "../layout/feature-call.ts";
+import { proveBoolean } from "../layout/options.ts";
+import { runLinear } from "../linear.ts";
+import { proveTemperature } from "../softmax.ts";
+import type { PlainTensor, TensorInput } from "../tensor.ts";
+import { averageMaximum, convolution, gate, softmaxRows, weightedSum } from "../wasm/feature-map.ts";
+import { inSession } from "../wasm/operator.ts";
+import { INPUT, proveKernel, proveMap } from "./map.ts";
+
+/** Options of {@link spatialSoftmaxAttention}. */
+export interface SpatialSoftmaxOptions extends FeatureOptions {
+  /** Weights of the scores: `[channels]`, or a kernel `[1, channels, height, width]` of odd height and width. */
+  readonly w: TensorInput;
+  /** `[1]`, added to every score (which changes no weight but by rounding). */
+  readonly bias?: TensorInput | undefined;
+  /** Divides the scores: above 1 the weights come nearer to each other. Default 1. */
+  readonly temperature?: number | undefined;
+  /** Gives `map`, the features times their weights, too. Default false. */
+  readonly returnMap?: boolean | undefined;
+}
+
+/** Options of {@link channelSoftmaxAttention}. */
+export interface ChannelSoftmaxOptions extends FeatureOptions {
+  /** Weights of the scores: `[channels, channels]`. */
+  readonly w: TensorInput;
+  /** `[channels]`, added to the scores. */
+  readonly bias?: TensorInput | undefined;
+  /** Divides the scores. Default 1. */
+  readonly temperature?: number | undefined;
+  /** Gives `map`, the features times their weights, too. Default false. */
+  readonly returnMap?: boolean | undefined;
+}
+
+/** What softmax attention over a feature map gives. */
+export interface SoftmaxAttentionResult {
+  /** The weighted sum: `[batch, channels]` over places, `[batch, height, width]` over channels. */
+  readonly out: PlainTensor<"float32">;
+  /** What each place, or each channel, weighs: `[batch, height, width]`, or `[batch, channels]`. A batch row adds up to 1. */
+  readonly weights: PlainTensor<"float32">;
+  /** With `returnMap`: x times the weights, of x's shape. */
+  readonly map?: PlainTensor<"float32">;
+}
+
+/**
+ * Attention over the places of a feature map: a convolution gives each place a score, `w = softmax(scores / temperature)` over
+ * all places, `out[c] = sum w[place] x[c, place]` (Xu et al. 2015, with scores of the features alone).
+ *
+ * @param x - `[batch, channels, height, width]`
+ * @returns `out` `[batch, channels]`, `weights` `[batch, height, width]`; a map without places gives 0
+ * @throws TypeError `ERR_SACCADE_ARGUMENT`, `ERR_SACCADE_DTYPE`, `ERR_SACCADE_OPTION`; RangeError `ERR_SACCADE_SHAPE`,
+ *   `ERR_SACCADE_STRIDE`, `ERR_SACCADE_RANGE`, `ERR_SACCADE_OVERLAP`; SaccadeError as `attention`
+ *
+ * @example
+ * ```ts
+ * import { spatialSoftmaxAttention } from "saccade/vision";
+ *
+ * const x = { data: new Float32Array([1, 1, 1, 9]), shape: [1, 1, 2, 2] };
+ * const { out, weights } = spatialSoftmaxAttention(x, { w: { data: new Float32Array([1]), shape: [1] } });
+ * console.log(weights.data[3]! > 0.99, out.data[0]! > 8.9); // true, true
+ * ```
+ */
+export function spatialSoftmaxAttention(x: TensorInput, options: SpatialSoftmaxOptions): SoftmaxAttentionResult {
+  const call = readFeatureCall(x, options, {
+    caller: "spatialSoftmaxAttention",
+    input: INPUT,
+    required: ["w"],
+    optional: ["bias"],
+    others: ["temperature", "returnMap"],
+  });
+  const { caller, instance, tensors, read } = call;
+  const map = proveMap(call);
+  const { batch, channels, height, width, places } = map;
+  const [kernelHeight, kernelWidth] =
+    tensors.w.shape.length === 4 ? proveKernel(caller, "w", tensors.w, 1, channels) : [1, 1];
+  if (tensors.w.shape.length !== 4) {
+    proveShapeOf(caller, "w", tensors.w, [[channels], [1, channels, 1, 1]], "channels, or a kernel of odd size");
+  }
+  proveShapeOf(caller, "bias", tensors.bias, [[1]], "one score");
+  const temperature = read.temperature === undefined ? 1 : proveTemperature(read.temperature, caller);
+  const returnMap = read.returnMap !== undefined && proveBoolean(read.returnMap, caller, "returnMap");
+  const destination = destinationOf(call, [batch, channels], INPUT);
+  return inSession(instance, caller, (session) => {
+    const out = session.result(destination);
+    const weights = session.result(newDestination(call, [batch, height, width]));
+    const product = returnMap ? session.result(newDestination(call, call.x.shape)) : undefined;
+    const features = session.input(call.x);
+    const scores = convolution(
+      session,
+      features,
+      [batch, channels, height, width],
+      session.input(tensors.w),
+      [1, kernelHeight, kernelWidth],
+      tensors.bias && session.input(tensors.bias),
+    );
+    softmaxRows(session, scores, [batch, places], { temperature }, weights);
+    weightedSum(session, features, map, weights, "places", { out });
+    if (product !== undefined) {
+      const gates = session.temporary([batch, places]);
+      gate(session, features, map, weights, { per: "places", by: "as-is" }, { gates, out: product });
+    }
+    return {
+      out: plainOf(out, call.given),
+      weights: plainOf(weights),
+      ...(product === undefined ? {} : { map: plainOf(product) }),
+    };
+  });
+}
+
+/**
+ * Attention over the channels of a feature map: each channel's average over its places, a linear layer over these for the
+ * scores, `w = softmax(scores / temperature)` over the channels, `out[place] = sum w[c] x[c, place]`.
+ *
+ * @param x - `[batch, channels, height, width]`
+ * @returns `out` `[batch, height, width]`, `weights` `[batch, channels]`
+ * @throws as {@link spatialSoftmaxAttention}
+ */
+export function channelSoftmaxAttention(x: TensorInput, options: ChannelSoftmaxOptions): SoftmaxAttentionResult {
+  const call = readFeatureCall(x, options, {
+    caller: "channelSoftmaxAttention",
+    input: INPUT,
+    required: ["w"],
+    optional: ["bias"],
+    others: ["temperature", "returnMap"],
+  });
+  const { caller, instance, tensors, read } = call;
+  const map = proveMap(call);
+  const { batch, channels, height, width } = map;
+  proveShapeOf(caller, "w", tensors.w, [[channels, channels]], "channels, channels");
+  proveShapeOf(caller, "bias", tensors.bias, [[channels]], "channels");
+  const temperature = read.temperature === undefined ? 1 : proveTemperature(read.temperature, caller);
+  const returnMap = read.returnMap !== undefined && proveBoolean(read.returnMap, caller, "returnMap");
+  const destination = destinationOf(call, [batch, height, width], INPUT);
+  return inSession(instance, caller, (session) => {
+    const out = session.result(destination);
+    const weights = session.result(newDestination(call, [batch, channels]));
+    const product = returnMap ? session.result(newDestination(call, call.x.shape)) : undefined;
+    const features = session.input(call.x);
+    const averages = averageMaximum(session, features, map, "places", "average");
+    const scores = session.temporary([batch, channels]);
+    const bias = tensors.bias && session.input(tensors.bias);
+    runLinear(session, { x: averages, weight: session.input(tensors.w), bias }, scores);
+    softmaxRows(session, scores, [batch, channels], { temperature }, weights);
+    weightedSum(session, features, map, weights, "channels", { out });
+    if (product !== undefined) {
+      const gates = session.temporary([batch, channels]);
+      gate(session, features, map, weights, { per: "channels", by: "as-is" }, { gates, out: product });
+    }
+    return {
+      out: plainOf(out, call.given),
+      weights: plainOf(weights),
+      ...(product === undefined ? {} : { map: plainOf(product) }),
+    };
+  });
+}
