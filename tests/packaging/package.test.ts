@@ -44,12 +44,12 @@ const read = (path: string): string => readFileSync(join(installed, path), "utf8
 describe("the tarball", () => {
   it("holds what it must and nothing else", () => {
     const fixed = files.filter((path) => !/^dist\/(types\/.*\.d\.ts|shared-[a-z-]+\.js(\.map)?)$/.test(path));
-    const names = ["browser", "interop", "nn-browser", "nn-node", "node", "viz"];
+    const names = ["browser", "interop", "nn-browser", "nn-node", "node", "vision-browser", "vision-node", "viz"];
     const entries = names.flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]);
     expect(fixed).toEqual(
       ["LICENSE", "README.md", ...entries, "dist/saccade.fast.wasm", "dist/saccade.strict.wasm", "package.json"].sort(),
     );
-    for (const path of ["entry/node", "entry/nn-node", "viz/index", "interop/index"])
+    for (const path of ["entry/node", "entry/nn-node", "entry/vision-node", "viz/index", "interop/index"])
       expect(files).toContain(`dist/types/${path}.d.ts`);
   });
 
@@ -73,7 +73,7 @@ describe("the tarball", () => {
     );
     for (const target of targets) expect(files).toContain(target.replace(/^\.\//, ""));
     // Each entry says what its platform can do when it runs: a bundler must not drop that.
-    const entries = ["node", "browser", "nn-node", "nn-browser"];
+    const entries = ["node", "browser", "nn-node", "nn-browser", "vision-node", "vision-browser"];
     expect(manifest.sideEffects).toEqual(entries.map((name) => `./dist/${name}.js`));
   });
 
@@ -130,11 +130,32 @@ describe("an installation", () => {
     expect(node(["shared.mjs"]).trim()).toBe("3 4,2");
   });
 
+  it("saccade/vision computes by itself, and on the engine of the main entry", () => {
+    writeFileSync(
+      join(folder, "vision.mjs"),
+      `import { eca } from "saccade/vision";
+       const x = { data: new Float32Array([2, 4]), shape: [1, 1, 1, 2] };
+       const w = { data: new Float32Array([0]), shape: [1] };
+       const alone = [...eca(x, { w }).out.data];
+       const { createEngine, init, Tensor } = await import("saccade");
+       const engine = await init();
+       const t = Tensor.from(x);
+       const before = engine.stats().tensors;
+       const out = Tensor.zeros([1, 1, 1, 2], "float32");
+       eca(t, { w, out });
+       const other = await createEngine();
+       let code;
+       try { eca(t, { w, engine: other }); } catch (error) { code = error.code; }
+       console.log(JSON.stringify([alone, before, [...out.toPlain().data], code]));`,
+    );
+    expect(JSON.parse(node(["vision.mjs"]))).toEqual([[1, 2], 1, [1, 2], "ERR_SACCADE_FOREIGN"]);
+  });
+
   it("its sub-paths import too", () => {
-    const code = `for (const name of ["saccade/nn", "saccade/viz", "saccade/interop"]) console.log(Object.keys(await import(name)).length > 0);
+    const code = `for (const name of ["saccade/nn", "saccade/vision", "saccade/viz", "saccade/interop"]) console.log(Object.keys(await import(name)).length > 0);
       console.log(import.meta.resolve("saccade/saccade.strict.wasm").endsWith("/dist/saccade.strict.wasm"));`;
     writeFileSync(join(folder, "paths.mjs"), code);
-    expect(node(["paths.mjs"]).trim().split("\n")).toEqual(["true", "true", "true", "true"]);
+    expect(node(["paths.mjs"]).trim().split("\n")).toEqual(["true", "true", "true", "true", "true"]);
   });
 
   it.each(["nodenext", "bundler"])(
@@ -146,6 +167,7 @@ describe("an installation", () => {
          import { MultiHeadAttention } from "saccade/nn";
          import * as viz from "saccade/viz";
          import * as interop from "saccade/interop";
+         import { cbam, type CbamOptions } from "saccade/vision";
          await init({ memory: { maximumMiB: 64 } });
          const x = { data: new Float32Array(8), shape: [2, 4] } satisfies TensorLike;
          const options: AttentionOptions = { causal: true };
@@ -153,11 +175,12 @@ describe("an installation", () => {
          const plain: Float32Array = attention(x, Tensor.from(x), x, options).out.data;
          // @ts-expect-error -- not asked for
          attention(x, x, x).lse;
+         const maps = (options: CbamOptions): Float32Array => cbam(x, options).out.data;
          const layer = new MultiHeadAttention({ wq: x, wk: x, wv: x, wo: x, numHeads: 1 });
          const weights: Float32Array = layer.forward(x, x, x, { returnWeights: true }).weights.data;
          // @ts-expect-error -- not asked for
          layer.forward(x).weights;
-         export { interop, lse, plain, viz, weights };\n`,
+         export { interop, lse, maps, plain, viz, weights };\n`,
       );
       const compilerOptions = {
         target: "ES2022",

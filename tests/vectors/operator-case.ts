@@ -40,6 +40,7 @@ export const OPERATOR_FILES = [
   "normalize",
   "softmax",
   "gru",
+  "vision",
 ] as const;
 
 /** An operand's elements; undefined where it is absent. */
