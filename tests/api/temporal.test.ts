@@ -17,14 +17,18 @@ const wave = (seed: number, ...shape: number[]) => ({
   shape,
 });
 
+interface ClassicCase {
+  inputs: Record<"x" | "lengths", StoredArray>;
+  weights: Record<"W" | "b" | "v", StoredArray>;
+  expected: Record<"weights" | "output" | "weighted_std", StoredArray>;
+}
+
 it("is PyTorch's recorded pooling, with its deviation", () => {
-  const { inputs, weights, expected } = readCase<
-    Record<"inputs" | "weights" | "expected", Record<string, StoredArray>>
-  >("classic/temporal_attention_pooling.json");
-  const numbers = (stored: StoredArray | undefined): number[] => numbersOf(tensorOf(stored!));
-  const learned = { w: tensorOf(weights.W!), b: tensorOf(weights.b!), v: tensorOf(weights.v!) };
-  const lengths = tensorOf(inputs.lengths!);
-  const result = temporalAttention(tensorOf(inputs.x!), { ...learned, lengths, returnDeviation: true });
+  const { inputs, weights, expected } = readCase<ClassicCase>("classic/temporal_attention_pooling.json");
+  const numbers = (stored: StoredArray): number[] => numbersOf(tensorOf(stored));
+  const learned = { w: tensorOf(weights.W), b: tensorOf(weights.b), v: tensorOf(weights.v) };
+  const lengths = tensorOf(inputs.lengths);
+  const result = temporalAttention(tensorOf(inputs.x), { ...learned, lengths, returnDeviation: true });
   expectClose(result.weights.data, numbers(expected.weights), 2e-7);
   expectClose(result.out.data, numbers(expected.output), 3e-7);
   expectClose(result.deviation!.data, numbers(expected.weighted_std), 4e-7);
@@ -33,7 +37,7 @@ it("is PyTorch's recorded pooling, with its deviation", () => {
 const problem = fc.record({
   batch: fc.integer({ min: 0, max: 3 }),
   time: fc.constantFrom(0, 1, 2, 5, 63, 64, 65, 130),
-  frame: fc.constantFrom([1], [3], [17], [2, 3], [2, 3, 4]),
+  frame: fc.constantFrom<number[]>([1], [3], [17], [2, 3], [2, 3, 4]),
   seed: fc.nat(1000),
 });
 

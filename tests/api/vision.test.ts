@@ -21,9 +21,9 @@ import { expectRefusal } from "./refusal.ts";
 beforeAll(() => init());
 
 interface ClassicCase {
-  inputs: Record<string, StoredArray>;
-  weights: Record<string, StoredArray>;
-  expected: Record<string, StoredArray>;
+  inputs: Record<"x", StoredArray>;
+  weights: Record<"W1" | "b1" | "W2" | "b2" | "conv", StoredArray>;
+  expected: Record<"channel_attention" | "after_channel" | "spatial_attention" | "output" | "gate", StoredArray>;
 }
 
 type Floats = { data: Float32Array<ArrayBuffer>; shape: number[] };
@@ -38,18 +38,18 @@ function noise(seed: number, ...shape: number[]): Floats {
   return { data, shape };
 }
 
-const numbers = (stored: StoredArray | undefined): number[] => numbersOf(tensorOf(stored!));
+const numbers = (stored: StoredArray): number[] => numbersOf(tensorOf(stored));
 
 describe("PyTorch's recorded cases", () => {
   const { inputs, weights, expected } = readCase<ClassicCase>("classic/cbam.json");
-  const x = tensorOf(inputs.x!);
+  const x = tensorOf(inputs.x);
   const layers = {
-    w1: tensorOf(weights.W1!),
-    b1: tensorOf(weights.b1!),
-    w2: tensorOf(weights.W2!),
-    b2: tensorOf(weights.b2!),
+    w1: tensorOf(weights.W1),
+    b1: tensorOf(weights.b1),
+    w2: tensorOf(weights.W2),
+    b2: tensorOf(weights.b2),
   };
-  const conv = tensorOf(weights.conv!);
+  const conv = tensorOf(weights.conv);
 
   it("CBAM, in one call and in two", () => {
     const { out, channelWeights, spatialWeights } = cbam(x, { ...layers, conv, returnWeights: true });
@@ -69,11 +69,11 @@ describe("PyTorch's recorded cases", () => {
 
   it("squeeze and excitation", () => {
     const recorded = readCase<ClassicCase>("classic/squeeze_excitation.json");
-    const { out, weights: gate } = squeezeExcite(tensorOf(recorded.inputs.x!), {
-      w1: tensorOf(recorded.weights.W1!),
-      b1: tensorOf(recorded.weights.b1!),
-      w2: tensorOf(recorded.weights.W2!),
-      b2: tensorOf(recorded.weights.b2!),
+    const { out, weights: gate } = squeezeExcite(tensorOf(recorded.inputs.x), {
+      w1: tensorOf(recorded.weights.W1),
+      b1: tensorOf(recorded.weights.b1),
+      w2: tensorOf(recorded.weights.W2),
+      b2: tensorOf(recorded.weights.b2),
     });
     expectClose(gate.data, numbers(recorded.expected.gate), 2e-7);
     expectClose(out.data, numbers(recorded.expected.output), 5e-7);
