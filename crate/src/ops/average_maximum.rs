@@ -7,7 +7,7 @@
 //! Order: along the places the sum of a row (`ops::sum`); along the channels, per place, in segments of 64 from channel 0: in
 //! a segment one sum from +0, ascending; the segments' sums are added in order. Then the sum is divided by f32(count). The
 //! maximum is NaN where an element is NaN, and +0 where it is a zero. Of no element both are +0. Bound of the average: `u * (k + 1) * mean |x|`, with k
-//! the roundings of an element's way through the sum: `18 + 1 + ceil(log2(blocks))`, or `min(channels, 64) + segments`.
+//! the roundings of an element's way through the sum: `18 + ceil(log2(blocks))`, or `min(channels, 64) + segments`.
 //!
 //! Source: pooling over a whole plane, Lin, Chen and Yan 2014; both together, Woo et al. 2018.
 
