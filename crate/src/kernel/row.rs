@@ -76,6 +76,18 @@ pub fn row(step: Step, to: &mut [f32], x: &[f32], y: &[f32]) {
     rest.copy_from_slice(&last[..rest.len()]);
 }
 
+/// Row `i` of rows of `length` elements that lie one behind the other.
+#[inline(never)]
+pub fn row_of(rows: &[f32], i: usize, length: usize) -> &[f32] {
+    &rows[i * length..(i + 1) * length]
+}
+
+/// Row `i` of rows of `length` elements, to write.
+#[inline(never)]
+pub fn row_of_mut(rows: &mut [f32], i: usize, length: usize) -> &mut [f32] {
+    &mut rows[i * length..(i + 1) * length]
+}
+
 #[inline(never)]
 fn padded(rest: &[f32]) -> [f32; 4] {
     core::array::from_fn(|i| rest.get(i).copied().unwrap_or(0.0))

@@ -15,7 +15,7 @@ use super::sum::BLOCK;
 use super::weighted_sum::{column_sums, row_sum, CHUNK, SEGMENTS_SUM};
 use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
-use crate::kernel::row::{row, Step};
+use crate::kernel::row::{row, row_of, row_of_mut, Step};
 use core::ops::Range;
 
 /// Integers: batch, channels, places, along (0 places, 1 channels), parts (0 average, 1 maximum, 2 average and maximum,
@@ -48,7 +48,7 @@ impl AverageMaximum<'_> {
     fn row(&self, y: &mut [f32], channel: usize, x: &[f32]) {
         let [average, largest] = self.at;
         if let Some(part) = average {
-            let average = &mut y[part * self.channels + channel..][..1];
+            let average = row_of_mut(y, part * self.channels + channel, 1);
             average[0] = row_sum(x, &[1.0], None);
             row(Step::Divide, average, &[], &[x.len().max(1) as f32]);
         }
@@ -88,12 +88,12 @@ impl AverageMaximum<'_> {
     fn tile(&self, y: &mut [f32], tile: usize, workspace: &mut [f32]) {
         let (batch, i) = (tile / self.per_batch(), tile % self.per_batch());
         let y = &mut y[batch * self.parts() * self.kept()..];
-        let x = &self.x[batch * self.channels * self.places..][..self.channels * self.places];
+        let x = row_of(self.x, batch, self.channels * self.places);
         if self.along_channels {
             let places = i * CHUNK..self.places.min((i + 1) * CHUNK);
             self.columns(y, x, places, workspace);
         } else {
-            self.row(y, i, &x[i * self.places..][..self.places]);
+            self.row(y, i, row_of(x, i, self.places));
         }
     }
 

@@ -15,7 +15,7 @@
 
 use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
-use crate::kernel::row::{row, Step};
+use crate::kernel::row::{row, row_of, row_of_mut, Step};
 use core::ops::Range;
 
 /// Elements up to which rows of a 1 x 1 kernel are taken together: with their sums they fill half of a first cache.
@@ -43,20 +43,20 @@ impl Convolution<'_> {
         let size = self.height * self.width;
         sums.fill(0.0);
         for i in 0..self.inner {
-            let plane = &self.x[(batch * self.inner + i) * size..][..size];
-            let kernel = &self.weight[(o * self.inner + i) * rows * columns..][..rows * columns];
+            let plane = row_of(self.x, batch * self.inner + i, size);
+            let kernel = row_of(self.weight, o * self.inner + i, rows * columns);
             // The kernel's rows that lie inside the plane, and of each the columns.
             for u in above.saturating_sub(r)..rows.min(self.height + above - r) {
-                let x = &plane[(r + u - above) * self.width..][..self.width];
+                let x = row_of(plane, r + u - above, self.width);
                 for v in left.saturating_sub(self.width - 1)..columns.min(self.width + left) {
                     let (from, to) = (left.saturating_sub(v), self.width.min(self.width + left - v));
                     let x = &x[from + v - left..to + v - left];
-                    row(Step::AddProduct, &mut sums[from..to], x, &kernel[u * columns + v..][..1]);
+                    row(Step::AddProduct, &mut sums[from..to], x, row_of(kernel, u * columns + v, 1));
                 }
             }
         }
         if let Some(bias) = self.bias {
-            row(Step::Add, sums, &[], &bias[o..][..1]);
+            row(Step::Add, sums, &[], row_of(bias, o, 1));
         }
     }
 }
@@ -102,7 +102,7 @@ impl<'a> Operator<'a> for Convolution<'a> {
         let y = y.f32(&[self.batch, self.outer, self.height, self.width])?;
         for tile in tiles {
             let (plane, r) = (tile / self.height, tile % self.height);
-            let sums = &mut y[tile * self.width..][..self.width];
+            let sums = row_of_mut(y, tile, self.width);
             self.tile(sums, plane / self.outer, plane % self.outer, r);
         }
         Ok(())

@@ -11,7 +11,7 @@
 
 use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
-use crate::kernel::row::{row, Step};
+use crate::kernel::row::{row, row_of, row_of_mut, Step};
 use core::ops::Range;
 
 /// Integers: batch, channels, places, parts, over (0 channels, 1 places, 2 elements), sigmoid. Inputs: x (absent where only
@@ -49,9 +49,9 @@ impl Gate<'_> {
     #[inline(never)]
     fn gates(&self, gates: &mut [f32], batch: usize) {
         let count = self.count();
-        let gates = &mut gates[batch * count..][..count];
+        let gates = row_of_mut(gates, batch, count);
         for part in 0..self.parts {
-            let scores = &self.scores[(batch * self.parts + part) * count..][..count];
+            let scores = row_of(self.scores, batch * self.parts + part, count);
             let (step, x, y) =
                 if part == 0 { (Step::Product, scores, &[1.0][..]) } else { (Step::Add, &[][..], scores) };
             row(step, gates, x, y);
@@ -64,13 +64,13 @@ impl Gate<'_> {
     /// One channel of one batch row times its gates.
     #[inline(never)]
     fn product(&self, x: &[f32], gates: &[f32], y: &mut [f32], channel: usize) {
-        let (start, n) = match self.over {
+        let (i, n) = match self.over {
             Over::Channels => (channel, 1),
-            Over::Places => (channel / self.channels * self.places, self.places),
-            Over::Elements => (channel * self.places, self.places),
+            Over::Places => (channel / self.channels, self.places),
+            Over::Elements => (channel, self.places),
         };
-        let at = channel * self.places..(channel + 1) * self.places;
-        row(Step::Product, &mut y[at.clone()], &x[at], &gates[start..start + n]);
+        let (y, x) = (row_of_mut(y, channel, self.places), row_of(x, channel, self.places));
+        row(Step::Product, y, x, row_of(gates, i, n));
     }
 }
 

@@ -15,7 +15,7 @@
 use super::sum::{block_sum, TreeSum, BLOCK};
 use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
-use crate::kernel::row::{row, Step};
+use crate::kernel::row::{row, row_of, Step};
 use crate::kernel::{Native, CANONICAL_NAN};
 use core::ops::Range;
 
@@ -108,7 +108,7 @@ pub(super) fn column_sums(
             if weight == 0.0 {
                 continue;
             }
-            let mut x = &x[channel * width..][places.clone()];
+            let mut x = &row_of(x, channel, width)[places.clone()];
             if let Some(mean) = mean {
                 row(Step::SquareOfDifference, squares, x, mean);
                 x = squares;
@@ -164,15 +164,15 @@ impl<'a> Operator<'a> for WeightedSum<'a> {
         let reduced = if self.over_channels { self.channels } else { self.places };
         for tile in tiles {
             let (batch, i) = (tile / self.per_batch(), tile % self.per_batch());
-            let x = &self.x[batch * self.channels * self.places..][..self.channels * self.places];
-            let weights = &self.weights[batch * reduced..][..reduced];
+            let x = row_of(self.x, batch, self.channels * self.places);
+            let weights = row_of(self.weights, batch, reduced);
             let kept_here = if self.over_channels { i * CHUNK..kept.min((i + 1) * CHUNK) } else { i..i + 1 };
             let at = batch * kept + kept_here.start..batch * kept + kept_here.end;
             let deviation = deviation.as_mut().map(|deviation| &mut deviation[at.clone()]);
             if self.over_channels {
                 self.columns(x, weights, kept_here, &mut y[at], deviation, scratch.workspace);
             } else {
-                let x = &x[i * self.places..][..self.places];
+                let x = row_of(x, i, self.places);
                 self.row(x, weights, &mut y[at.start], deviation.map(|deviation| &mut deviation[0]));
             }
         }
