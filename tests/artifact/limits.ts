@@ -1,7 +1,10 @@
 /** What the package may weigh, in bytes after gzip. Raising a limit is a decision: say why where it is raised. */
 export const gzipLimits = {
-  /** Either wasm file. */
-  wasm: 60 * 1024,
+  /**
+   * Either wasm file: attention and the boundary take about 43 KiB, a key-value cache about 9, the operators of the textbooks
+   * about 32. 60 KiB remain the aim: the operators can become a module of their own over the same memory.
+   */
+  wasm: 88 * 1024,
   /**
    * What a page pays that imports `init` and `attention` only, as a bundler leaves it, minified. Most of it checks
    * arguments and says what was expected and what was given; 12 KiB remain the aim.
@@ -9,11 +12,11 @@ export const gzipLimits = {
   attention: 24 * 1024,
   /**
    * An entry (`node.js` or `browser.js`) with all that it imports, minified: with masks by rule, plans, partial results
-   * and the translators of other systems' calls, which a page that does not use them does not load.
-   * Beside attention it holds the operators, each of which checks its own arguments.
+   * and the translators of other systems' calls, which a page that does not use them does not load; and beside attention the
+   * textbooks' operators and the cache, each of which checks its own arguments.
    */
-  entry: 52 * 1024,
+  entry: 70 * 1024,
 };
 
 /** Bytes of data segments: constants of the kernels and the few bytes that wasm-bindgen brings along. */
-export const dataLimit = 8 * 1024;
+export const dataLimit = 12 * 1024;

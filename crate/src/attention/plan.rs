@@ -45,6 +45,7 @@ pub struct Plan {
 
 impl Plan {
     /// The plan of a call; refused when the scratch memory cannot be addressed.
+    #[inline(never)]
     pub fn new(spec: &Spec<'_>) -> Result<Self, Error> {
         let sizes = spec.sizes();
         let too_large = Error::new(Reason::Size, Field::Scratch);

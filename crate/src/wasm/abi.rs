@@ -106,6 +106,15 @@ impl Located {
     }
 }
 
+/// Refuses a span that shares a byte with an output.
+#[inline(never)]
+fn keep_apart(outputs: &[(Span, Field)], span: Span) -> Result<(), Error> {
+    match outputs.iter().find(|(output, _)| output.overlaps(&span)) {
+        Some((_, field)) => Err(Error::new(Reason::Overlap, *field)),
+        None => Ok(()),
+    }
+}
+
 impl AttentionArgs {
     /// Copies the block at `pointer` and checks every span of the call: in bounds, aligned, outputs apart from all else.
     pub fn read(pointer: u32) -> Result<Self, Error> {
@@ -131,15 +140,10 @@ impl AttentionArgs {
             }
             self.partial = Some(partial);
         }
-        for (i, (span, field)) in outputs.iter().enumerate() {
-            if outputs[..i].iter().any(|(other, _)| other.overlaps(span)) {
-                return Err(Error::new(Reason::Overlap, *field));
-            }
+        for (i, (span, _)) in outputs.iter().enumerate() {
+            keep_apart(&outputs[..i], *span)?;
         }
-        let apart = |span: Span| match outputs.iter().find(|(output, _)| output.overlaps(&span)) {
-            Some((_, field)) => Err(Error::new(Reason::Overlap, *field)),
-            None => Ok(()),
-        };
+        let apart = |span: Span| keep_apart(&outputs, span);
         apart(self.at)?;
         for input in self.inputs_located().into_iter().flatten() {
             apart(input.span()?)?;
@@ -267,6 +271,7 @@ impl AttentionArgs {
     }
 
     /// The checked operands and options.
+    #[inline(never)]
     pub fn spec(&self) -> Result<Spec<'_>, Error> {
         let b = &self.block;
         let [query, key, value, mask, bias] = self.inputs_located();
@@ -311,6 +316,7 @@ impl AttentionArgs {
     }
 
     /// Where results go.
+    #[inline(never)]
     pub fn outputs(&self) -> Result<Outputs<'_>, Error> {
         let [out, lse, weights, indices, tap] = self.outputs_located()?;
         let weights = match (weights, self.block.weights_kind) {
