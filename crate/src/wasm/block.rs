@@ -123,22 +123,3 @@ offsets! {
     weights weights_kind weights_count weights_extra tap tap_stage
     scratch scratch_byte_length plan_scratch_byte_length plan_passes plan_pack_tiles plan_attend_tiles partial
 }
-
-/// FNV-1a (32 bits) over [`OFFSETS`] and those of the operators' block, each as four little-endian bytes.
-pub const fn fingerprint() -> u32 {
-    add_words(add_words(0x811c_9dc5, OFFSETS), &super::operator::OFFSETS)
-}
-
-const fn add_words(mut hash: u32, words: &[u32]) -> u32 {
-    let mut i = 0;
-    while i < words.len() {
-        let bytes = words[i].to_le_bytes();
-        let mut k = 0;
-        while k < bytes.len() {
-            hash = (hash ^ bytes[k] as u32).wrapping_mul(0x0100_0193);
-            k += 1;
-        }
-        i += 1;
-    }
-    hash
-}

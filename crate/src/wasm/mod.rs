@@ -6,6 +6,7 @@
 
 mod abi;
 mod block;
+mod fingerprint;
 mod memory;
 mod merge;
 mod operator;
@@ -43,7 +44,7 @@ pub fn heap_base() -> u32 {
 /// FNV-1a over the offsets of both argument blocks: host and module must agree on them.
 #[wasm_bindgen]
 pub fn abi_fingerprint() -> u32 {
-    block::fingerprint()
+    fingerprint::fingerprint()
 }
 
 /// Byte offset of field `i` of the attention argument block; its size after the last field, then `u32::MAX`.
