@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import binaryen from "binaryen";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { bytesOf, CASES, type Case, casesLike, flopsOf } from "../../bench/cases.ts";
 import { Limits } from "../../bench/limits.ts";
 import { measureRoof, type Roof } from "../../bench/roof/roof.mjs";
@@ -51,6 +51,19 @@ describe("the roof probe", () => {
     expect(Object.fromEntries(loopOf("strict", "divide_8"))).toEqual({ "f32x4.div": 32 });
     const exp = loopOf("strict", "exp2_sum");
     expect([exp.get("v128.load"), exp.get("f32x4.mul"), exp.get("i32x4.shl")]).toEqual([4, 4 * 6, 4]);
+  });
+
+  it("reads in a memory of its own, away from the operands of the peaks", async () => {
+    const instantiate = vi.spyOn(WebAssembly, "instantiate");
+    const roof = await measureRoof({ milliseconds: 20 });
+    const instances = await Promise.all(instantiate.mock.results.map(({ value }) => value as WebAssembly.Instance));
+    instantiate.mockRestore();
+    const sizes = () => instances.map(({ exports: { memory } }) => (memory as WebAssembly.Memory).buffer.byteLength);
+    const before = sizes();
+    roof.readGBps(1 << 23);
+    const grown = sizes().filter((size, i) => size > before[i]!).length;
+    expect(grown).toBe(1);
+    expect(instances.length - grown).toBe(roof.fusedGflops === null ? 1 : 2);
   });
 
   it("measures finite rates", async () => {
