@@ -4,7 +4,7 @@ import type { Peaks, Roof } from "./roof/roof.mjs";
 import { quantile } from "./rounds.ts";
 
 export type Build = "strict" | "fast";
-export type LimitName = "strict" | "fused" | "read";
+export type LimitName = "strict" | "fused" | "read" | "exp" | "division";
 
 /** Operations per byte from which on no machine waits for its memory. */
 const BUSY = 8;
@@ -19,10 +19,11 @@ export class Limits {
   readonly #sweeps: Peaks[] = [];
   readonly #reads: ReadonlyMap<number, number[]>;
 
-  constructor(roof: Roof, cases: readonly Case[]) {
+  /** `streams`: other numbers of bytes whose reading binds something. */
+  constructor(roof: Roof, cases: readonly Case[], streams: readonly number[] = []) {
     this.#roof = roof;
     const waiting = cases.filter((of) => flopsOf(of) / bytesOf(of) < BUSY);
-    this.#reads = new Map(waiting.map((of) => [bytesOf(of), []]));
+    this.#reads = new Map([...waiting.map(bytesOf), ...streams].map((bytes) => [bytes, []]));
   }
 
   measure(): void {
@@ -41,6 +42,11 @@ export class Limits {
     };
   }
 
+  /** Milliseconds of reading so many bytes, which the constructor was told of, when the cache holds what it can. */
+  readMs(bytes: number): number {
+    return bytes / median(this.#reads.get(bytes)!) / 1e6;
+  }
+
   /** The limit that binds a case, and the milliseconds that no kernel can go below. */
   of(c: Case, build: Build): { readonly name: LimitName; readonly ms: number } {
     const { strictGflops, fusedGflops } = this.peaks;
@@ -48,8 +54,7 @@ export class Limits {
     const fused = build === "fast" ? (fusedGflops ?? 0) : 0;
     const arithmetic = flopsOf(c) / Math.max(strictGflops, fused) / 1e6;
     const bytes = bytesOf(c);
-    const reads = this.#reads.get(bytes);
-    const reading = reads === undefined ? 0 : bytes / median(reads) / 1e6;
+    const reading = this.#reads.has(bytes) ? this.readMs(bytes) : 0;
     if (reading > arithmetic) return { name: "read", ms: reading };
     return { name: fused > strictGflops ? "fused" : "strict", ms: arithmetic };
   }

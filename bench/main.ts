@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { capabilities, createEngine, type Engine } from "saccade";
 import { CASES, casesLike, flopsOf } from "./cases.ts";
 import { Limits } from "./limits.ts";
-import { OPERATOR_CASES, operatorRows, operatorSubjects, operatorsLike, operatorTable } from "./operators.ts";
+import { GROUP, OPERATOR_CASES, operatorRows, operatorSubjects, operatorsLike, operatorTable } from "./operators.ts";
 import { installPeers } from "./peers/tfjs.ts";
 import { machine, type Row, record, recordOperators, roofText, tableOf } from "./report.ts";
 import { measureRoof } from "./roof/roof.mjs";
@@ -12,13 +12,14 @@ import { createSubject } from "./subject.ts";
 
 const HELP = `usage: npm run bench [-- options]
 
-  --filter TEXT   only the cases whose name contains TEXT, and those they are set against
+  --filter TEXT   only the cases whose name contains TEXT, and those they are set against;
+                  "${GROUP}": all that are not attention itself
   --quick         few and short rounds
   --peers         first installs other libraries into bench/peers, to be measured in the same rounds
   --help          this text
 
 The median of interleaved rounds, single thread, tensors resident. "share" is the part of this machine's roof that is
-reached: arithmetic (strict or fused), or reading memory where that comes first. "error" is the largest error against
+reached: arithmetic (strict or fused), or reading memory where that comes first; of operators also exponentials and divisions. "error" is the largest error against
 float64 on sampled rows as a share of what float32 rounding explains. "of plain" is the time as a part of that of the
 case without mask or bias, which the same run measures (and its goal, where there is one). A whole run is kept in bench/record/.
 
@@ -88,7 +89,8 @@ async function main(): Promise<number> {
   if ([...margins, ...besideMargins].some((margin) => !(margin <= 1))) return 1;
 
   const calls = [...subjects, ...beside].map(({ call }) => call);
-  const limits = new Limits(roof, cases);
+  const streams = operators.flatMap(({ work }) => work.bytes ?? []);
+  const limits = new Limits(roof, cases, streams);
   const timings = timeInRounds(calls, effort, () => limits.measure());
   const rows = subjects.map(({ of, build }, i): Row => {
     const timing = timings[i]!;

@@ -91,6 +91,7 @@ export function recordOperators(rows: readonly OperatorRow[], peaks: Peaks, fold
   const { engine, cpu, cores, date } = machine();
   const roofs = {
     strict_peak_gflops: peaks.strictGflops.toFixed(2),
+    fused_peak_gflops: peaks.fusedGflops?.toFixed(2) ?? "",
     division_gops: peaks.divGops.toFixed(3),
     exp_gops: peaks.expGops.toFixed(3),
   };

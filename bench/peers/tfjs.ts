@@ -7,7 +7,8 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { AdditiveCase, AdditiveInputs } from "../operators.ts";
+import type { AdditiveInputs } from "../operators/additive.ts";
+import type { Numbers } from "../operators/case.ts";
 
 /** A peer with its operands in place. */
 export interface Peer {
@@ -59,18 +60,19 @@ async function load(): Promise<{ tf: Tf; name: string }> {
 }
 
 /** The peers that are installed; none, with a word about it, where none is. */
-export async function createPeers(of: AdditiveCase, inputs: AdditiveInputs): Promise<Peer[]> {
+export async function createPeers(inputs: AdditiveInputs): Promise<Peer[]> {
   if (!existsSync(join(FOLDER, "node_modules"))) {
     if (loaded === undefined) console.log("SKIPPED: tfjs-wasm; --peers installs it into bench/peers");
     return [];
   }
   loaded ??= load();
   const { tf, name } = await loaded;
-  const { qLen, kvLen, hidden, valueDim } = of;
-  const query = tf.tensor(inputs.query, [qLen, 1, hidden]);
-  const key = tf.tensor(inputs.key, [1, kvLen, hidden]);
-  const value = tf.tensor(inputs.value, [kvLen, valueDim]);
-  const v = tf.tensor(inputs.v, [hidden]);
+  const placed = ({ data, shape }: Numbers, as = shape) => tf.tensor(data, as);
+  const [qLen, hidden] = inputs.query.shape as [number, number];
+  const query = placed(inputs.query, [qLen, 1, hidden]);
+  const key = placed(inputs.key, [1, ...inputs.key.shape]);
+  const value = placed(inputs.value);
+  const v = placed(inputs.v);
   const run = (): Float32Array => {
     const out = tf.tidy(() => tf.matMul(tf.softmax(tf.sum(tf.mul(tf.tanh(tf.add(query, key)), v), -1)), value));
     const data = out.dataSync();
