@@ -8,7 +8,7 @@
 
 use crate::error::Error;
 use crate::kernel::{Lanes, Native};
-use crate::ops::sum::{block_sum, TreeSum, BLOCK};
+use crate::ops::sum::{TreeSum, BLOCK};
 use crate::ops::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use core::ops::Range;
 
@@ -43,25 +43,42 @@ impl<'a> Operator<'a> for UnitRows<'a> {
 }
 
 fn scale(x: &[f32], y: &mut [f32]) {
-    let largest = x.iter().fold(0, |largest, x| largest.max(x.to_bits() & 0x7fff_ffff));
-    let exponent = (largest >> 23).min(253);
+    let (fours, rest) = x.as_chunks::<4>();
+    let largest = fours.iter().fold(Native::splat(0.0), |largest, four| largest.larger(Native::load(four).abs()));
+    let largest = largest.to_array().into_iter().chain(rest.iter().map(|x| x.abs())).fold(0.0f32, f32::max);
+    let exponent = (largest.to_bits() >> 23).min(253);
     let factor = f32::from_bits((254 - exponent) << 23);
     let mut tree = TreeSum::new();
     for block in x.chunks(BLOCK) {
-        let mut squares = [0.0; BLOCK];
-        for (square, x) in squares.iter_mut().zip(block) {
-            let x = x * factor;
-            *square = x * x;
-        }
-        tree.push(block_sum::<Native>(&squares[..block.len()]));
+        tree.push(sum_of_squares(block, factor));
     }
-    let length = Native::splat(tree.total()).sqrt();
-    for (x, y) in x.chunks(4).zip(y.chunks_mut(4)) {
-        let mut four = [0.0; 4];
-        four[..x.len()].copy_from_slice(x);
-        if largest > 0 {
-            Native::load(&four).mul(Native::splat(factor)).div(length).canonical().store(&mut four);
-        }
-        y.copy_from_slice(&four[..y.len()]);
+    let total = tree.total();
+    if largest == 0.0 && !total.is_nan() {
+        return y.copy_from_slice(x);
     }
+    let (factor, length) = (Native::splat(factor), Native::splat(total).sqrt());
+    let unit = |x: Native| x.mul(factor).div(length).canonical();
+    let (units, last) = y.as_chunks_mut::<4>();
+    for (y, x) in units.iter_mut().zip(fours) {
+        unit(Native::load(x)).store(y);
+    }
+    for (y, x) in last.iter_mut().zip(rest) {
+        *y = unit(Native::splat(*x)).to_array()[0];
+    }
+}
+
+/// The sum of a block (see `ops::sum`) of the squares of `x * factor`.
+fn sum_of_squares(block: &[f32], factor: f32) -> f32 {
+    let (fours, rest) = block.as_chunks::<4>();
+    let mut sums = Native::splat(0.0);
+    for four in fours {
+        let x = Native::load(four).mul(Native::splat(factor));
+        sums = sums.add(x.mul(x));
+    }
+    let mut sums = sums.to_array();
+    for (sum, x) in sums.iter_mut().zip(rest) {
+        let x = x * factor;
+        *sum += x * x;
+    }
+    (sums[0] + sums[2]) + (sums[1] + sums[3])
 }
