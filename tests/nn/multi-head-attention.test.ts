@@ -157,6 +157,9 @@ describe("refusals", () => {
   const make = (changes: object) => () =>
     new MultiHeadAttention({ ...plainWeights(), numHeads: 4, numKvHeads: 2, ...changes });
   it("of weights", async () => {
+    for (const nothing of [undefined, null, "weights"]) {
+      await expectRefusal(() => new MultiHeadAttention(nothing as never), "ARGUMENT", /^MultiHeadAttention: /);
+    }
     await expectRefusal(make({ numHeads: undefined }), "ARGUMENT", /options.numHeads is missing/);
     await expectRefusal(make({ numHeads: 3 }), "RANGE", /numHeads is 3, options.numKvHeads is 2; expected a multiple/);
     await expectRefusal(

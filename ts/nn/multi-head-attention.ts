@@ -118,7 +118,7 @@ export class MultiHeadAttention {
    */
   constructor(weights: MultiHeadAttentionWeights & MultiHeadAttentionOptions);
   constructor(weights: object) {
-    const { given, options, v } = READ in weights ? (weights as FromState)[READ] : readWeights(weights);
+    const { given, options, v } = isRead(weights) ? weights[READ] : readWeights(weights);
     const shapes = Object.fromEntries(
       Object.entries(given).map(([name, part]) => [name, part && { shape: part.rows?.shape ?? part.tensor.shape }]),
     ) as unknown as Parts<{ readonly shape: readonly number[] }>;
@@ -287,6 +287,10 @@ interface ReadWeights {
 
 interface FromState {
   readonly [READ]: ReadWeights;
+}
+
+function isRead(weights: unknown): weights is FromState {
+  return typeof weights === "object" && weights !== null && READ in weights;
 }
 
 function readWeights(weights: unknown): ReadWeights {
