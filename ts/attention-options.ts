@@ -205,7 +205,7 @@ type Written<Target, Name extends keyof AttentionTargets, Fresh> = [TargetOf<Tar
   : TargetOf<Target, Name>;
 
 /** `{ [name]: type }` where it was asked for, `{ [name]?: type }` where that is not known, else nothing. */
-type Asked<Flag, Name extends string, Type> = [Flag] extends [false | undefined]
+export type Asked<Flag, Name extends string, Type> = [Flag] extends [false | undefined]
   ? unknown
   : Extract<Flag, false | undefined> extends never
     ? { readonly [name in Name]: Type }

@@ -89,8 +89,19 @@ export function attention<
   value: TensorInput,
   options?: AttentionOptions<Lse, Weights, Target, Tap, OutDType>,
 ): AttentionResult<Lse, Weights, Target, Tap, OutDTypeOf<Query, OutDType>> {
-  const captured = captureAttention(query, key, value, options, CALLER);
-  const instance = instanceFor(captured.engine, CALLER);
+  return attend(query, key, value, options, CALLER) as AttentionResult<
+    Lse,
+    Weights,
+    Target,
+    Tap,
+    OutDTypeOf<Query, OutDType>
+  >;
+}
+
+/** {@link attention} for a function that is made of it: messages name that function. */
+export function attend(query: unknown, key: unknown, value: unknown, options: unknown, caller: string): object {
+  const captured = captureAttention(query, key, value, options, caller);
+  const instance = instanceFor(captured.engine, caller);
   const call = resolveAttention(captured, instance);
   const outcome =
     call.sequences !== undefined && hasPaddedParts(call)
@@ -100,7 +111,7 @@ export function attention<
     const lacks = call.modifiers?.sinks === undefined ? "sees no key" : "sees no key and has no sink";
     throw new SaccadeRangeError(
       "ERR_SACCADE_EMPTY_ROW",
-      `${CALLER}: ${describeRow(call, outcome.emptyRow)} ${lacks}, and options.onEmptyRow is "throw"`,
+      `${caller}: ${describeRow(call, outcome.emptyRow)} ${lacks}, and options.onEmptyRow is "throw"`,
     );
   }
   const { targets } = captured;
@@ -117,7 +128,7 @@ export function attention<
     };
   } else if (weights !== undefined) result.weights = resultOf(weights.values, outcome.weights, targets.weights);
   if (tap !== undefined) result.scores = resultOf(tap.scores, outcome.scores, targets.scores);
-  return result as AttentionResult<Lse, Weights, Target, Tap, OutDTypeOf<Query, OutDType>>;
+  return result;
 }
 
 function resultOf({ shape, dtype }: Destination, data: unknown, target: unknown): unknown {

@@ -2,6 +2,7 @@
  * Kernel regression, the oldest attention: a query's value is the mean of the training values, weighed by how near their inputs are.
  */
 
+import type { Asked } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
 import { describe, SaccadeRangeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
@@ -13,7 +14,7 @@ import { proveInteger, proveNumber } from "./layout/shape.ts";
 import { type CapturedTensor, captureTensor } from "./layout/tensor-like.ts";
 import { sum } from "./pooling/normalize.ts";
 import { runPooling } from "./pooling/run.ts";
-import { boxcar, epanechnikov, gaussian, proveScore, triangular } from "./pooling/score.ts";
+import { boxcar, epanechnikov, gaussian, proveScore, proveWidth, triangular } from "./pooling/score.ts";
 import { resolvePooling } from "./pooling/sizes.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
 import { inSession, type ResultSlot } from "./wasm/operator.ts";
@@ -24,13 +25,13 @@ const KERNELS = ["gaussian", "boxcar", "triangular", "epanechnikov"] as const;
 export type RegressionKernel = (typeof KERNELS)[number];
 
 /** Options of {@link nadarayaWatson}. */
-export interface NadarayaWatsonOptions {
+export interface NadarayaWatsonOptions<Weights extends boolean = boolean> {
   /** The kernel's width, in units of the inputs, from 1e-18 to 1e18. Default 1. */
   readonly width?: number | undefined;
   /** Default `"gaussian"`. */
   readonly kernel?: RegressionKernel | undefined;
   /** Whether the weights are wanted. Default false: they are never stored as a whole then. */
-  readonly returnWeights?: boolean | undefined;
+  readonly returnWeights?: Weights | undefined;
   /** Where the prediction goes: float32 of its shape; it must not overlap an input. Default: a new tensor. */
   readonly out?: TensorInput | undefined;
   /** Default: the default engine. */
@@ -38,12 +39,10 @@ export interface NadarayaWatsonOptions {
 }
 
 /** What {@link nadarayaWatson} returns. */
-export interface NadarayaWatsonResult {
+export type NadarayaWatsonResult<Weights extends boolean = boolean> = {
   /** The prediction: `[n]`, or `[n, outputs]`. */
   readonly out: PlainTensor<"float32">;
-  /** `[n, m]`: how much training sample j counts for query i; with `returnWeights`. */
-  readonly weights?: PlainTensor<"float32">;
-}
+} & Asked<Weights, "weights", PlainTensor<"float32">>;
 
 /** Options of {@link fitWidth}. */
 export interface FitWidthOptions {
@@ -78,8 +77,6 @@ export interface FittedWidth {
   readonly history: readonly FitStep[];
 }
 
-const NARROWEST = 1e-18;
-const WIDEST = 1e18;
 const MOST_EPOCHS = 2 ** 20;
 
 /** Numbers of a step as the wasm leaves them: width, loss, gradient. */
@@ -94,6 +91,7 @@ const STEP = 3;
  * @param x - queries: `[n]`, or `[n, features]`
  * @param xTrain - inputs of the training samples: `[m]`, or `[m, features]`
  * @param yTrain - their values: `[m]`, or `[m, outputs]`
+ * @returns `out`, the prediction `[n]` or `[n, outputs]`; with `returnWeights` also `weights` `[n, m]`: how much sample j counts for query i
  * @throws TypeError `ERR_SACCADE_ARGUMENT`, `ERR_SACCADE_DTYPE`, `ERR_SACCADE_OPTION`; RangeError `ERR_SACCADE_SHAPE`,
  *   `ERR_SACCADE_STRIDE`, `ERR_SACCADE_RANGE`, `ERR_SACCADE_OVERLAP`; SaccadeError as `attention`
  * @see Nadaraya (1964); Watson (1964)
@@ -108,12 +106,12 @@ const STEP = 3;
  * console.log(out.data); // 15, 35
  * ```
  */
-export function nadarayaWatson(
+export function nadarayaWatson<Weights extends boolean = false>(
   x: TensorInput,
   xTrain: TensorInput,
   yTrain: TensorInput,
-  options?: NadarayaWatsonOptions,
-): NadarayaWatsonResult {
+  options?: NadarayaWatsonOptions<Weights>,
+): NadarayaWatsonResult<Weights> {
   const caller = "nadarayaWatson";
   const captured = {
     x: captureTensor(x, caller, "x"),
@@ -151,7 +149,7 @@ export function nadarayaWatson(
     proveApart([{ name: "out", view: destination.target }], named, caller);
   }
   const rows = resolveDestination(undefined, sizes.weightsShape, "float32", instance, caller);
-  return inSession(instance, caller, (session): NadarayaWatsonResult => {
+  return inSession(instance, caller, (session) => {
     const out = session.result(destination);
     const weights = returnWeights ? session.result(rows) : undefined;
     const slots = {
@@ -166,7 +164,7 @@ export function nadarayaWatson(
     return {
       out: out.data === undefined ? (read.out as PlainTensor<"float32">) : plain(out),
       ...(weights && { weights: plain(weights) }),
-    };
+    } as NadarayaWatsonResult<Weights>;
   });
 }
 
@@ -259,13 +257,6 @@ function tableOf({ name, shape }: CapturedTensor, rows: string, columns: string,
 
 function wrongShape(caller: string, message: string): SaccadeRangeError {
   return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}`);
-}
-
-function proveWidth(value: unknown, caller: string, name: string): number {
-  const width = proveNumber(value, caller, name);
-  if (width >= NARROWEST && width <= WIDEST) return width;
-  const expected = `a number from ${NARROWEST} to ${WIDEST}`;
-  throw new SaccadeRangeError("ERR_SACCADE_RANGE", `${caller}: ${name} is ${describe(value)}; expected ${expected}`);
 }
 
 function proveRate(value: unknown, caller: string): number {

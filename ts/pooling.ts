@@ -2,9 +2,11 @@
  * Attention pooling: the weighted mean of values that textbooks begin with, under any score and any normaliser.
  */
 
+import type { Asked } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
 import { instanceFor } from "./init.ts";
 import { resolveDestination } from "./layout/destinations.ts";
+import { captureLengths } from "./layout/lengths.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { proveBoolean, proveWord, readOptions } from "./layout/options.ts";
 import { proveApart } from "./layout/overlap.ts";
@@ -12,12 +14,17 @@ import { captureTensor } from "./layout/tensor-like.ts";
 import { type Normalize, proveKeys, proveNormalize, softmax, sum } from "./pooling/normalize.ts";
 import { runPooling } from "./pooling/run.ts";
 import { proveScore, type Score, type ScoreKind } from "./pooling/score.ts";
-import { LAYOUTS, type Layout, proveMask, resolvePooling, takeLengths } from "./pooling/sizes.ts";
+import { LAYOUTS, type Layout, proveKeyLengths, proveMask, resolvePooling } from "./pooling/sizes.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
 import { inSession, type ResultSlot } from "./wasm/operator.ts";
 
-/** Options of {@link attentionPooling}. */
-export interface PoolingOptions {
+/**
+ * Options of {@link attentionPooling}.
+ *
+ * @typeParam Weights - whether `weights` are in the result: the type of `returnWeights`
+ * @typeParam Scores - whether `scores` are: the type of `returnScores`
+ */
+export interface PoolingOptions<Weights extends boolean = boolean, Scores extends boolean = boolean> {
   /** How well a query and a key fit: `dot()`, `additive({ … })`, `gaussian()`, … */
   readonly score: Score;
   /** How a row of scores becomes weights. Default: `sum()` for the kernels of the distance, `softmax()` for every other score. */
@@ -29,9 +36,9 @@ export interface PoolingOptions {
   /** Order of the axes of rank 4. Default `"bshd"`: `[batch, seq, heads, dim]`; `"bhsd"`: `[batch, heads, seq, dim]`. */
   readonly layout?: Layout | undefined;
   /** Whether the weights are wanted. Default false: they are never stored as a whole then. */
-  readonly returnWeights?: boolean | undefined;
+  readonly returnWeights?: Weights | undefined;
   /** Whether the scores are wanted, in natural units, -Infinity where a key is hidden. Default false. */
-  readonly returnScores?: boolean | undefined;
+  readonly returnScores?: Scores | undefined;
   /** Where the result goes: float32 of the result's shape; it must not overlap an input. Default: a new tensor. */
   readonly out?: TensorInput | undefined;
   /** Default: the default engine. */
@@ -39,14 +46,11 @@ export interface PoolingOptions {
 }
 
 /** What {@link attentionPooling} returns. */
-export interface PoolingResult {
+export type PoolingResult<Weights extends boolean = boolean, Scores extends boolean = boolean> = {
   /** Like the query, with the value's last axis. */
   readonly out: PlainTensor<"float32">;
-  /** `[batch, numHeads, qLen, kvLen]` without the axes that the query leaves out; with `returnWeights`. */
-  readonly weights?: PlainTensor<"float32">;
-  /** The same of the scores; with `returnScores`. */
-  readonly scores?: PlainTensor<"float32">;
-}
+} & Asked<Weights, "weights", PlainTensor<"float32">> &
+  Asked<Scores, "scores", PlainTensor<"float32">>;
 
 const KNOWN = [
   "score",
@@ -73,6 +77,8 @@ const KERNELS: readonly ScoreKind[] = ["gaussian", "boxcar", "triangular", "epan
  * @param query - `[qLen, queryDim]`, `[batch, qLen, queryDim]` or `[batch, qLen, numHeads, queryDim]`
  * @param key - the same with kvLen, numKvHeads and keyDim
  * @param value - the same with kvLen, numKvHeads and any last axis
+ * @returns `out`, like the query with the value's last axis; with `returnWeights` and `returnScores` also `weights` and `scores`,
+ *   `[batch, numHeads, qLen, kvLen]` without the axes that the query leaves out
  * @throws TypeError `ERR_SACCADE_ARGUMENT`, `ERR_SACCADE_DTYPE`, `ERR_SACCADE_OPTION`; RangeError `ERR_SACCADE_SHAPE`,
  *   `ERR_SACCADE_STRIDE`, `ERR_SACCADE_RANGE`, `ERR_SACCADE_OVERLAP`; SaccadeError as `attention`
  *
@@ -83,15 +89,15 @@ const KERNELS: readonly ScoreKind[] = ["gaussian", "boxcar", "triangular", "epan
  * await init();
  * const row = (...data: number[]) => ({ data: new Float32Array(data), shape: [data.length, 1] });
  * const { out, weights } = attentionPooling(row(1), row(0, 2), row(10, 20), { score: gaussian(), returnWeights: true });
- * console.log(out.data, weights?.data); // 15, and twice 0.5
+ * console.log(out.data, weights.data); // 15, and twice 0.5
  * ```
  */
-export function attentionPooling(
+export function attentionPooling<Weights extends boolean = false, Scores extends boolean = false>(
   query: TensorInput,
   key: TensorInput,
   value: TensorInput,
-  options: PoolingOptions,
-): PoolingResult {
+  options: PoolingOptions<Weights, Scores>,
+): PoolingResult<Weights, Scores> {
   const caller = "attentionPooling";
   const captured = {
     query: captureTensor(query, caller, "query"),
@@ -112,7 +118,8 @@ export function attentionPooling(
         : softmax()
       : proveNormalize(read.normalize, caller);
   proveKeys(normalize, sizes.kvLen, caller);
-  const lengths = takeLengths(read.kvLengths, sizes, caller);
+  const capturedLengths =
+    read.kvLengths === undefined ? undefined : captureLengths(read.kvLengths, caller, "options.kvLengths");
   const capturedMask = read.mask === undefined ? undefined : captureTensor(read.mask, caller, "mask");
   const target = read.out === undefined ? undefined : captureTensor(read.out, caller, "out");
 
@@ -122,6 +129,7 @@ export function attentionPooling(
     key: proveFloatTensor(captured.key, instance, caller),
     value: proveFloatTensor(captured.value, instance, caller),
   };
+  const lengths = proveKeyLengths(capturedLengths, sizes, instance, caller);
   const mask = proveMask(capturedMask, sizes, instance, caller);
   const outShape = [...captured.query.shape.slice(0, -1), sizes.valueDim];
   const destination = resolveDestination(target, outShape, "float32", instance, caller);
@@ -131,7 +139,7 @@ export function attentionPooling(
     proveApart([{ name: "out", view: destination.target }], named, caller);
   }
   const rows = resolveDestination(undefined, sizes.weightsShape, "float32", instance, caller);
-  return inSession(instance, caller, (session): PoolingResult => {
+  return inSession(instance, caller, (session) => {
     const out = session.result(destination);
     const weights = returnWeights ? session.result(rows) : undefined;
     const scores = returnScores ? session.result(rows) : undefined;
@@ -148,6 +156,6 @@ export function attentionPooling(
       out: out.data === undefined ? (read.out as PlainTensor<"float32">) : plain(out),
       ...(weights && { weights: plain(weights) }),
       ...(scores && { scores: plain(scores) }),
-    };
+    } as PoolingResult<Weights, Scores>;
   });
 }

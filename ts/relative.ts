@@ -4,6 +4,7 @@
  * Distances are positions of keys minus positions of queries, `j - (i + qOffset)`.
  */
 
+import type { Asked } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
 import { SaccadeTypeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
@@ -103,7 +104,7 @@ export function t5RelativeBias(table: TensorInput, options: T5BiasOptions): Plai
 }
 
 /** Options that both relative attentions take, with the meaning that they have in `attention`. */
-interface RelativeOptions {
+interface RelativeOptions<Weights extends boolean> {
   readonly layout?: "bshd" | "bhsd" | undefined;
   /** Factor of the whole score. Default `1 / sqrt(headDim)`. */
   readonly scale?: number | undefined;
@@ -112,7 +113,7 @@ interface RelativeOptions {
   /** Valid keys per batch row. */
   readonly kvLengths?: ArrayLike<number> | undefined;
   /** Whether the weights are returned too. Default false. */
-  readonly returnWeights?: boolean | undefined;
+  readonly returnWeights?: Weights | undefined;
   /** Where `out` goes: float32 of its shape; it must not overlap an input. Default: a new tensor. */
   readonly out?: TensorInput | undefined;
   /** Default: the default engine. */
@@ -120,15 +121,13 @@ interface RelativeOptions {
 }
 
 /** What relative attentions return. */
-export interface RelativeAttentionResult {
+export type RelativeAttentionResult<Weights extends boolean = boolean> = {
   /** As that of `attention`, float32. */
   readonly out: PlainTensor<"float32">;
-  /** `[batch, numHeads, qLen, kvLen]`, without the axes that the query leaves out; where `returnWeights` asks for it. */
-  readonly weights?: PlainTensor<"float32">;
-}
+} & Asked<Weights, "weights", PlainTensor<"float32">>;
 
 /** Options of {@link shawRelative}. */
-export interface ShawOptions extends RelativeOptions {
+export interface ShawOptions<Weights extends boolean = boolean> extends RelativeOptions<Weights> {
   /** `[2k + 1, headDim]`: row t is for distance t - k; farther keys share the outer rows. */
   readonly relativeKey: TensorInput;
   /** `[2k + 1, valueHeadDim]`, of a k of its own. Default: values have no positions. */
@@ -160,12 +159,12 @@ export interface ShawOptions extends RelativeOptions {
  * console.log(shawRelative(x, x, x, { relativeKey }).out.shape); // [1, 6, 2, 4]
  * ```
  */
-export function shawRelative(
+export function shawRelative<Weights extends boolean = false>(
   query: TensorInput,
   key: TensorInput,
   value: TensorInput,
-  options: ShawOptions,
-): RelativeAttentionResult {
+  options: ShawOptions<Weights>,
+): RelativeAttentionResult<Weights> {
   const caller = "shawRelative";
   const known = [...RELATIVE_OPTIONS, "relativeKey", "relativeValue", "qOffset"] as const;
   const { relativeKey, relativeValue, ...read } = readOptions(options, known, caller);
@@ -217,7 +216,7 @@ export function shawRelative(
 }
 
 /** Options of {@link transformerXlAttention}. */
-export interface TransformerXlOptions extends RelativeOptions {
+export interface TransformerXlOptions<Weights extends boolean = boolean> extends RelativeOptions<Weights> {
   /**
    * `[n, headDim]` or `[numHeads, n, headDim]`: what each distance offers, already multiplied by the layer's matrix. Row t is for the
    * key `kvLen - 1 - t` places before the query. n is kvLen, or `kvLen + qLen - 1` where keys after the query are seen too.
@@ -241,12 +240,12 @@ export interface TransformerXlOptions extends RelativeOptions {
  * @param value - shapes as in `attention`
  * @throws as `attention`
  */
-export function transformerXlAttention(
+export function transformerXlAttention<Weights extends boolean = false>(
   query: TensorInput,
   key: TensorInput,
   value: TensorInput,
-  options: TransformerXlOptions,
-): RelativeAttentionResult {
+  options: TransformerXlOptions<Weights>,
+): RelativeAttentionResult<Weights> {
   const caller = "transformerXlAttention";
   const { r, u, v, ...read } = readOptions(options, [...RELATIVE_OPTIONS, "r", "u", "v"] as const, caller);
   const tables = Object.entries({ r, u, v }).map(([name, table]) => captureTensor(table, caller, name));
@@ -299,18 +298,19 @@ export function transformerXlAttention(
 }
 
 /** Runs the body in a session between the places of its results and what is returned. */
-function runRelative(
+function runRelative<Weights extends boolean>(
   { instance, out, weights }: RelativeCall,
   target: unknown,
   caller: string,
   body: (session: Session, out: ResultSlot, weights: ResultSlot | undefined) => void,
-): RelativeAttentionResult {
+): RelativeAttentionResult<Weights> {
   return inSession(instance, caller, (session) => {
     const slot = session.result(out);
     const weightsSlot = weights && session.result(weights);
     if (slot.elements > 0 || (weightsSlot?.elements ?? 0) > 0) body(session, slot, weightsSlot);
     const result = { out: tensorOf(slot, target) };
-    return weightsSlot === undefined ? result : { ...result, weights: tensorOf(weightsSlot, undefined) };
+    const weighed = weightsSlot && { weights: tensorOf(weightsSlot, undefined) };
+    return { ...result, ...weighed } as RelativeAttentionResult<Weights>;
   });
 }
 

@@ -2,8 +2,8 @@
  * Attention along time: pooling of frames by what matters, and self-attention of frames at each place.
  */
 
-import { attention } from "./attention.ts";
-import type { AttentionWindow } from "./attention-options.ts";
+import { attend } from "./attention.ts";
+import type { Asked, AttentionWindow } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
 import { SaccadeRangeError, SaccadeTypeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
@@ -17,7 +17,7 @@ import {
   readFeatureCall,
   wrongShape,
 } from "./layout/feature-call.ts";
-import { captureLengths, proveRowLengths } from "./layout/lengths.ts";
+import { type CapturedLengths, captureLengths, proveRowLengths } from "./layout/lengths.ts";
 import { mergeAxes } from "./layout/merged-axes.ts";
 import { type FloatView, proveFloatTensor } from "./layout/operands.ts";
 import { proveBoolean, readOptions } from "./layout/options.ts";
@@ -27,10 +27,11 @@ import { runLinear } from "./linear.ts";
 import { proveTemperature } from "./softmax.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
 import { softmaxRows, weightedSum } from "./wasm/feature-map.ts";
+import type { WasmInstance } from "./wasm/instance.ts";
 import { inSession, type Session, type Slot } from "./wasm/operator.ts";
 
 /** Options of {@link temporalAttention}. */
-export interface TemporalAttentionOptions extends FeatureOptions {
+export interface TemporalAttentionOptions<Deviation extends boolean = boolean> extends FeatureOptions {
   /** Learned pooling: the hidden layer, `[hidden, features]`, features being all of a frame. Goes with `v`. */
   readonly w?: TensorInput | undefined;
   /** Learned pooling: `[hidden]`, added to the hidden layer. */
@@ -45,24 +46,22 @@ export interface TemporalAttentionOptions extends FeatureOptions {
   readonly temperature?: number | undefined;
   /** Valid frames per batch row; those behind never show. Default: all. */
   readonly lengths?: ArrayLike<number> | TensorInput | undefined;
-  /** Gives the weighted standard deviation too: attentive statistics pooling. Default false. */
-  readonly returnDeviation?: boolean | undefined;
+  /** Gives `deviation` too, `sqrt(max(sum w (x - out)^2, varianceFloor))` `[batch, ...frame]`: attentive statistics pooling. Default false. */
+  readonly returnDeviation?: Deviation | undefined;
   /** The least variance that the deviation is the root of; from 0. Default 1e-12. */
   readonly varianceFloor?: number | undefined;
 }
 
 /** What {@link temporalAttention} gives. */
-export interface TemporalAttentionResult {
+export type TemporalAttentionResult<Deviation extends boolean = boolean> = {
   /** The weighted mean of the frames: `[batch, ...frame]`. */
   readonly out: PlainTensor<"float32">;
   /** What each frame weighs: `[batch, time]`. A batch row adds up to 1. */
   readonly weights: PlainTensor<"float32">;
-  /** With `returnDeviation`: `sqrt(max(sum w (x - out)^2, varianceFloor))`, `[batch, ...frame]`. */
-  readonly deviation?: PlainTensor<"float32">;
-}
+} & Asked<Deviation, "deviation", PlainTensor<"float32">>;
 
 /** Options of {@link temporalSelfAttention}; each means what it means for `attention`. */
-export interface TemporalSelfAttentionOptions {
+export interface TemporalSelfAttentionOptions<Weights extends boolean = boolean> {
   /** Another sequence of the same shape to score against. Default: the frames. */
   readonly key?: TensorInput | undefined;
   /** What is summed, of the frames' shape. Default: the key. */
@@ -74,20 +73,18 @@ export interface TemporalSelfAttentionOptions {
   /** Moments around each one that it sees. */
   readonly window?: AttentionWindow | undefined;
   /** Valid frames per batch row. Default: all. */
-  readonly lengths?: ArrayLike<number> | undefined;
-  /** Gives the weights too. Default false. */
-  readonly returnWeights?: boolean | undefined;
+  readonly lengths?: ArrayLike<number> | TensorInput | undefined;
+  /** Gives `weights` `[batch, ...places, time, time]` too. Default false. */
+  readonly returnWeights?: Weights | undefined;
   /** Default: the default engine. */
   readonly engine?: Engine | undefined;
 }
 
 /** What {@link temporalSelfAttention} gives. */
-export interface TemporalSelfAttentionResult {
+export type TemporalSelfAttentionResult<Weights extends boolean = boolean> = {
   /** Of the frames' shape. */
   readonly out: PlainTensor<"float32">;
-  /** With `returnWeights`: `[batch, ...places, time, time]`. */
-  readonly weights?: PlainTensor<"float32">;
-}
+} & Asked<Weights, "weights", PlainTensor<"float32">>;
 
 const INPUT = "frames";
 
@@ -111,10 +108,10 @@ const INPUT = "frames";
  * console.log(temporalAttention(frames, { query }).weights.data[1]! > 0.99); // true
  * ```
  */
-export function temporalAttention(
+export function temporalAttention<Deviation extends boolean = false>(
   frames: TensorInput,
-  options: TemporalAttentionOptions = {},
-): TemporalAttentionResult {
+  options: TemporalAttentionOptions<Deviation> = {},
+): TemporalAttentionResult<Deviation> {
   const caller = "temporalAttention";
   const call = readFeatureCall(frames, options, {
     caller,
@@ -135,20 +132,9 @@ export function temporalAttention(
   const scale = read.scale === undefined ? undefined : proveNumber(read.scale, caller, "options.scale");
   const deviates = read.returnDeviation !== undefined && proveBoolean(read.returnDeviation, caller, "returnDeviation");
   const floor = read.varianceFloor === undefined ? 1e-12 : proveFloor(read.varianceFloor, caller);
-  const lengths =
-    read.lengths === undefined
-      ? undefined
-      : proveRowLengths(
-          captureLengths(read.lengths, caller, "options.lengths"),
-          "options.lengths",
-          [batch],
-          time,
-          `${INPUT}.shape[1]`,
-          instance,
-          caller,
-        );
+  const lengths = proveFrames(call.lengths, batch, time, instance, caller);
   const destination = destinationOf(call, [batch, ...frame], INPUT);
-  const found = learned === undefined ? weightsOfQuery(call, lengths?.values, scale) : undefined;
+  const found = learned === undefined ? weightsOfQuery(call, lengths, scale) : undefined;
   return inSession(instance, caller, (session) => {
     const out = session.result(destination);
     const result = found === undefined ? session.result(newDestination(call, [batch, time])) : undefined;
@@ -157,7 +143,7 @@ export function temporalAttention(
     const weights = result ?? session.list(found!.data);
     if (learned !== undefined) {
       const scores = scoreByLayer(session, session.reshape(input, [batch * time, features]), learned);
-      const valid = lengths && session.list(lengths.values);
+      const valid = lengths && session.list(lengths);
       softmaxRows(session, scores, [batch, time], { temperature, lengths: valid }, weights);
     }
     const sizes = { batch, channels: time, places: features };
@@ -166,7 +152,7 @@ export function temporalAttention(
       out: plainOf(out, call.given),
       weights: result === undefined ? found! : plainOf(result),
       ...(deviation === undefined ? {} : { deviation: plainOf(deviation) }),
-    };
+    } as TemporalAttentionResult<Deviation>;
   });
 }
 
@@ -241,13 +227,23 @@ function weightsOfQuery(
   const features = key.shape[3]!;
   // A query of all rows is read again for each of them.
   const strides = [perRow ? (query.strides?.[0] ?? features) : 0, 0, 0, 1];
-  const { weights } = attention({ ...query, shape: [batch, 1, 1, features], strides }, key, key, {
-    returnWeights: true,
-    ...(scale === undefined ? {} : { scale }),
-    ...(lengths === undefined ? {} : { kvLengths: lengths }),
-    ...(call.engine === undefined ? {} : { engine: call.engine as Engine }),
-  });
-  return { data: weights.data as Float32Array<ArrayBuffer>, shape: [batch, time], dtype: "float32" };
+  const options = { returnWeights: true, scale, kvLengths: lengths, engine: call.engine };
+  const { weights } = attend({ ...query, shape: [batch, 1, 1, features], strides }, key, key, options, caller) as {
+    weights: PlainTensor<"float32">;
+  };
+  return { ...weights, shape: [batch, time] };
+}
+
+/** Proves valid frames per batch row. */
+function proveFrames(
+  captured: CapturedLengths | undefined,
+  batch: number,
+  time: number,
+  instance: WasmInstance,
+  caller: string,
+): Int32Array | undefined {
+  const whole = `${INPUT}.shape[1]`;
+  return captured && proveRowLengths(captured, "options.lengths", [batch], time, whole, instance, caller).values;
 }
 
 /** `[batch, time, features]` with a head between. */
@@ -274,10 +270,10 @@ function withHead({ shape, strides, ...rest }: TensorLike): TensorLike {
  * console.log(temporalSelfAttention(frames, { causal: true }).out.shape); // 1, 4, 6, 6, 8
  * ```
  */
-export function temporalSelfAttention(
+export function temporalSelfAttention<Weights extends boolean = false>(
   frames: TensorInput,
-  options: TemporalSelfAttentionOptions = {},
-): TemporalSelfAttentionResult {
+  options: TemporalSelfAttentionOptions<Weights> = {},
+): TemporalSelfAttentionResult<Weights> {
   const caller = "temporalSelfAttention";
   const captured = captureTensor(frames, caller, INPUT);
   const known = ["key", "value", "scale", "causal", "window", "lengths", "returnWeights", "engine"] as const;
@@ -285,28 +281,29 @@ export function temporalSelfAttention(
   const capturedKey = read.key === undefined ? captured : captureTensor(read.key, caller, "key");
   const capturedValue = read.value === undefined ? capturedKey : captureTensor(read.value, caller, "value");
   const returnWeights = read.returnWeights !== undefined && proveBoolean(read.returnWeights, caller, "returnWeights");
+  const capturedLengths =
+    read.lengths === undefined ? undefined : captureLengths(read.lengths, caller, "options.lengths");
   const instance = instanceFor(read.engine, caller);
   const { shape } = captured;
   const last = shape.length - 1;
   if (last < 2) throw wrongShape(caller, INPUT, shape, "[batch, time, ...places, dim] with at least 3 axes");
+  if (shape[last] === 0) throw wrongShape(caller, INPUT, shape, "a dim of at least 1");
   const [query, key, value] = [captured, capturedKey, capturedValue].map((each) => {
     const view = proveFloatTensor(each, instance, caller);
     proveShapeOf(caller, each.name, view, [shape], "as frames");
     return mergeAxes(each, 2, last, caller);
   }) as [TensorLike, TensorLike, TensorLike];
-  const { out, weights } = attention(query, key, value, {
-    outDtype: "float32",
-    returnWeights,
-    scale: read.scale,
-    causal: read.causal,
-    window: read.window,
-    engine: read.engine,
-    kvLengths: read.lengths,
-    qLengths: read.lengths,
-  } as Parameters<typeof attention>[3]) as { out: PlainTensor<"float32">; weights?: PlainTensor<"float32"> };
   const [batch, time] = shape as [number, number];
+  const lengths = proveFrames(capturedLengths, batch, time, instance, caller);
+  const { scale, causal, window, engine } = read;
+  const ranges = { kvLengths: lengths, qLengths: lengths };
+  const wanted = { outDtype: "float32", returnWeights, scale, causal, window, engine, ...ranges };
+  const { out, weights } = attend(query, key, value, wanted, caller) as {
+    out: PlainTensor<"float32">;
+    weights?: PlainTensor<"float32">;
+  };
   return {
     out: { ...out, shape: [...shape] },
     ...(weights === undefined ? {} : { weights: { ...weights, shape: [batch, ...shape.slice(2, last), time, time] } }),
-  };
+  } as TemporalSelfAttentionResult<Weights>;
 }

@@ -36,8 +36,8 @@ function pool(scores: readonly (readonly number[])[], normalize: Normalize, mask
     ...(mask && { mask: { data: Uint8Array.from(mask, Number), shape: [n] } }),
   });
   // Unit values: the output is the weights again.
-  expectClose(out.data, weights!.data, 0);
-  return Array.from({ length: scores.length }, (_, i) => [...weights!.data.subarray(i * n, (i + 1) * n)]);
+  expectClose(out.data, weights.data, 0);
+  return Array.from({ length: scores.length }, (_, i) => [...weights.data.subarray(i * n, (i + 1) * n)]);
 }
 
 const weigh = (scores: readonly number[], normalize: Normalize, mask?: readonly boolean[]): number[] =>
@@ -183,7 +183,7 @@ describe("draws", () => {
     const flat = Array.from({ length: batch * heads * qLen }, (_, i) => [
       ...scores.data.subarray(i * kvLen, (i + 1) * kvLen),
     ]);
-    expect(pool(flat, sample({ seed: 3, draws: 64 })).flat()).toEqual([...drawn.weights!.data]);
+    expect(pool(flat, sample({ seed: 3, draws: 64 })).flat()).toEqual([...drawn.weights.data]);
   });
 
   it("leave the noise of a key where it is when others are hidden", () => {
@@ -287,7 +287,7 @@ describe("descriptions", () => {
     const tensors = [tensor(100), tensor(0, 1, 2), tensor(1, 2, 3)] as const;
     const given = attentionPooling(...tensors, { score: gaussian(), normalize: sum(), returnWeights: true });
     const defaulted = attentionPooling(...tensors, { score: gaussian(), returnWeights: true });
-    expect(bitsOf(defaulted.weights!.data)).toEqual(bitsOf(given.weights!.data));
-    expect(given.weights!.data[2]).toBe(1);
+    expect(bitsOf(defaulted.weights.data)).toEqual(bitsOf(given.weights.data));
+    expect(given.weights.data[2]).toBe(1);
   });
 });

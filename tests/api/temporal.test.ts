@@ -31,7 +31,7 @@ it("is PyTorch's recorded pooling, with its deviation", () => {
   const result = temporalAttention(tensorOf(inputs.x), { ...learned, lengths, returnDeviation: true });
   expectClose(result.weights.data, numbers(expected.weights), 2e-7);
   expectClose(result.out.data, numbers(expected.output), 3e-7);
-  expectClose(result.deviation!.data, numbers(expected.weighted_std), 4e-7);
+  expectClose(result.deviation.data, numbers(expected.weighted_std), 4e-7);
 });
 
 const problem = fc.record({
@@ -114,9 +114,9 @@ describe("self-attention along time", () => {
       returnWeights: true,
     });
     expect(out.shape).toEqual(frames.shape);
-    expect(weights!.shape).toEqual([2, 3, 4, 9, 9]);
+    expect(weights.shape).toEqual([2, 3, 4, 9, 9]);
     expect(bitsOf(out.data)).toEqual(bitsOf(expected.out.data as Float32Array));
-    expect(bitsOf(weights!.data)).toEqual(bitsOf(expected.weights.data));
+    expect(bitsOf(weights.data)).toEqual(bitsOf(expected.weights.data));
     const resident = Tensor.from(frames);
     expect(bitsOf(temporalSelfAttention(resident, { ...options, lengths: [9, 4] }).out.data)).toEqual(bitsOf(out.data));
     resident.dispose();
@@ -131,6 +131,14 @@ describe("self-attention along time", () => {
     const alone = temporalSelfAttention(place, { causal: true }).out.data;
     const there = Float32Array.from(alone, (_, i) => out.data[Math.floor(i / 5) * 60 + 30 + (i % 5)]!);
     expect(bitsOf(alone)).toEqual(bitsOf(there));
+  });
+
+  it.each([[[2, 0, 3]], [[0, 2, 3]], [[2, 3, 0, 4]]])("of nothing is nothing: %j", (shape) => {
+    const { out, weights } = temporalSelfAttention(counted(...shape), {
+      lengths: shape[0] ? [0, 0] : [],
+      returnWeights: true,
+    });
+    expect([out.shape, out.data.length, weights.data.length]).toEqual([shape, 0, 0]);
   });
 
   it("takes frames whose places lie apart, as long as they are one axis", () => {
@@ -216,6 +224,41 @@ describe("refusals", () => {
       () => temporalAttention(frames, { ...learned, out: { data: frames.data, shape: [2, 4], strides: [4, 1] } }),
       "OVERLAP",
       /shares memory with frames/,
+    ],
+    [
+      "frames whose buffer goes while lengths are read",
+      () => {
+        const gone = counted(2, 3, 4);
+        const lengths = {
+          length: 2,
+          get 0() {
+            structuredClone(gone.data.buffer, { transfer: [gone.data.buffer] });
+            return 3;
+          },
+          1: 3,
+        };
+        return temporalAttention(gone, { ...learned, lengths });
+      },
+      "DETACHED",
+      /^temporalAttention: frames\.data/,
+    ],
+    [
+      "an option of attention",
+      () => temporalSelfAttention(frames, { causal: 1 as never }),
+      "ARGUMENT",
+      "temporalSelfAttention: options.causal is 1; expected true or false",
+    ],
+    [
+      "a length of frames",
+      () => temporalSelfAttention(frames, { lengths: [3, 4] }),
+      "RANGE",
+      "temporalSelfAttention: options.lengths[1] is 4; expected at most frames.shape[1], which is 3",
+    ],
+    [
+      "frames of no numbers",
+      () => temporalSelfAttention(counted(2, 3, 0)),
+      "SHAPE",
+      "temporalSelfAttention: frames.shape is [2, 3, 0]; expected a dim of at least 1",
     ],
     [
       "a key of another shape",

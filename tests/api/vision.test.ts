@@ -110,7 +110,7 @@ describe("any map", () => {
         const bias = noise(seed + 2, 1);
         const vector = k === 1 && seed % 2 === 1 ? { data: w.data, shape: [channels] } : w;
         const result = spatialSoftmaxAttention(x, { w: vector, bias, temperature, returnMap: true });
-        expect([result.out.shape, result.weights.shape, result.map!.shape]).toEqual([
+        expect([result.out.shape, result.weights.shape, result.map.shape]).toEqual([
           [batch, channels],
           [batch, height, width],
           x.shape,
@@ -131,7 +131,7 @@ describe("any map", () => {
           1e-5,
         );
         expectClose(
-          result.map!.data,
+          result.map.data,
           expected.flatMap(({ map }) => map.flat()),
           1e-5,
         );
@@ -167,7 +167,7 @@ describe("any map", () => {
           1e-5,
         );
         expectClose(
-          result.map!.data,
+          result.map.data,
           expected.flatMap(({ map }) => map.flat()),
           1e-5,
         );

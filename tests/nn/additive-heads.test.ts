@@ -68,7 +68,7 @@ describe("additive heads", () => {
       for (let b = 0; b < batch; b++) {
         const at = (b * numHeads + head) * size;
         expect(bitsOf(found.data.slice(at, at + size))).toEqual(
-          bitsOf(pooled.weights!.data.slice(b * size, (b + 1) * size)),
+          bitsOf(pooled.weights.data.slice(b * size, (b + 1) * size)),
         );
       }
     }

@@ -56,7 +56,7 @@ describe("BahdanauDecoder", () => {
         returnWeights: true,
       });
       expect(bitsOf(step.context.data)).toEqual(bitsOf(pooled.out.data));
-      expect(bitsOf(step.weights.data)).toEqual(bitsOf(pooled.weights!.data));
+      expect(bitsOf(step.weights.data)).toEqual(bitsOf(pooled.weights.data));
       const joined = Float32Array.from({ length: 16 }, (_, i) => {
         const [b, at] = [Math.floor(i / 8), i % 8];
         return at < 5 ? pooled.out.data[b * 5 + at]! : embedding.data[b * 3 + at - 5]!;

@@ -113,7 +113,7 @@ describe("recorded scores", () => {
     const [query, key, value] = [column(0, 10), column(-1, -0.5, 0.25, 1), column(8, 1, 3, 8)];
     const { out, weights } = attentionPooling(query, key, value, { score: boxcar({ width: 1 }), returnWeights: true });
     expect([...out.data]).toEqual([2, 0]);
-    expect([...weights!.data]).toEqual([0, 0.5, 0.5, 0, 0, 0, 0, 0]);
+    expect([...weights.data]).toEqual([0, 0.5, 0.5, 0, 0, 0, 0, 0]);
   });
 
   it("dot is general with the identity", () => {

@@ -10,6 +10,7 @@ import {
   general,
   location,
   mlp,
+  Tensor,
   topK,
 } from "saccade";
 import { describe, expect, it } from "vitest";
@@ -139,12 +140,17 @@ describe("calls", () => {
       "SHAPE",
       /\(positions\) is 4; expected at least kvLen/,
     ],
-    ["lengths", () => pool({ score, kvLengths: [1] }), "SHAPE", /kvLengths has 1 entries; expected 2/],
+    [
+      "lengths",
+      () => pool({ score, kvLengths: [1] }),
+      "SHAPE",
+      /kvLengths has shape \[1\]; expected \[2\] or \[2, 3\] \(\[batch\] or \[batch, qLen\]\)/,
+    ],
     [
       "a length",
       () => pool({ score, kvLengths: [1, 6] }),
       "RANGE",
-      /kvLengths\[1\] is 6; expected an integer from 0 to 5/,
+      /kvLengths\[1\] is 6; expected at most kvLen, which is 5/,
     ],
     [
       "lengths per query",
@@ -160,10 +166,23 @@ describe("calls", () => {
       /kvLengths\[1\] has 2 entries/,
     ],
     [
+      "a length per query",
+      () =>
+        pool({
+          score,
+          kvLengths: [
+            [1, 2, 3],
+            [1, 7, 3],
+          ],
+        }),
+      "RANGE",
+      "attentionPooling: options.kvLengths[1][1] is 7; expected at most kvLen, which is 5",
+    ],
+    [
       "a tensor of lengths",
       () => pool({ score, kvLengths: { data: new Int32Array(4), shape: [2, 2] } }),
       "SHAPE",
-      /kvLengths\.shape is \[2, 2\]; expected \[batch\] or \[batch, qLen\], which is \[2, 3\]/,
+      /kvLengths has shape \[2, 2\]; expected \[2\] or \[2, 3\]/,
     ],
     ["a mask of numbers", () => pool({ score, mask: counted(5) }), "DTYPE", /mask is float32; expected bool or uint8/],
     [
@@ -189,7 +208,7 @@ describe("calls", () => {
 
   it("of no size give what there is", () => {
     const empty = attentionPooling(counted(2, 0, 4), k, v, { score, returnWeights: true });
-    expect([empty.out.shape, empty.weights!.shape]).toEqual([
+    expect([empty.out.shape, empty.weights.shape]).toEqual([
       [2, 0, 6],
       [2, 0, 5],
     ]);
@@ -205,6 +224,10 @@ describe("calls", () => {
     const want = pool({ score, kvLengths: rows }).out.data;
     const tensor = { data: Int32Array.from(rows.flat()), shape: [2, 3] };
     expect(pool({ score, kvLengths: tensor }).out.data).toEqual(want);
+    const resident = Tensor.from(tensor);
+    expect(pool({ score, kvLengths: resident }).out.data).toEqual(want);
+    resident.dispose();
+    expect(pool({ score, kvLengths: { length: 2, 0: rows[0], 1: rows[1] } }).out.data).toEqual(want);
     expect(pool({ score, kvLengths: { data: Int32Array.of(3, 4), shape: [2] } }).out.data).toEqual(
       pool({ score, kvLengths: [3, 4] }).out.data,
     );

@@ -11,6 +11,7 @@ import type { Destination } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { ResultSlot } from "../wasm/operator.ts";
 import { resolveDestination } from "./destinations.ts";
+import { type CapturedLengths, captureLengths } from "./lengths.ts";
 import { type FloatView, proveFloatTensor } from "./operands.ts";
 import { readOptions } from "./options.ts";
 import { proveApart } from "./overlap.ts";
@@ -44,6 +45,8 @@ export interface FeatureCall<R extends string, P extends string, O extends strin
   readonly x: FloatView;
   readonly tensors: Readonly<Record<R, FloatView> & Partial<Record<P, FloatView>>>;
   readonly read: Readonly<Partial<Record<O, unknown>>>;
+  /** The option `lengths`, where it is one of the others and given. */
+  readonly lengths: CapturedLengths | undefined;
   /** The input as it was read, and the tensors. */
   readonly input: CapturedTensor;
   readonly captured: Readonly<Partial<Record<R | P, CapturedTensor>>>;
@@ -70,6 +73,8 @@ export function readFeatureCall<R extends string, P extends string = never, O ex
       throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: options.${each} is missing; expected a tensor`);
     }
   }
+  const { lengths } = read as { lengths?: unknown };
+  const capturedLengths = lengths === undefined ? undefined : captureLengths(lengths, caller, "options.lengths");
   const target = read.out === undefined ? undefined : captureTensor(read.out, caller, "out");
   const instance = instanceFor(read.engine, caller);
   return {
@@ -80,6 +85,7 @@ export function readFeatureCall<R extends string, P extends string = never, O ex
       captured.map(([each, tensor]) => [each, proveFloatTensor(tensor, instance, caller)]),
     ) as Record<R, FloatView> & Partial<Record<P, FloatView>>,
     read: read as Partial<Record<O, unknown>>,
+    lengths: capturedLengths,
     input: x,
     captured: Object.fromEntries(captured) as Partial<Record<R | P, CapturedTensor>>,
     engine: read.engine,

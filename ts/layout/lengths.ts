@@ -5,11 +5,9 @@
 
 import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
-import { rawMemory } from "../wasm/place.ts";
-import { contiguousStrides, copyElements } from "../wasm/view.ts";
-import { proveInteger, snapshot } from "./shape.ts";
-import { type CapturedTensor, captureTensor, proveTensor } from "./tensor-like.ts";
-import { typedArrayKind } from "./typed-array.ts";
+import { proveIntegerTensor } from "./integers.ts";
+import { snapshot } from "./shape.ts";
+import { type CapturedTensor, captureTensor } from "./tensor-like.ts";
 
 /** A bound on what is read from a hostile length. */
 const MOST_LENGTHS = 2 ** 28;
@@ -21,7 +19,7 @@ export type CapturedLengths =
 
 /** Reads lengths: a list, a list of lists of the same length, or an int32 tensor. */
 export function captureLengths(value: unknown, caller: string, name: string): CapturedLengths {
-  if (typeof value === "object" && value !== null && !Array.isArray(value) && typedArrayKind(value) === undefined) {
+  if (typeof value === "object" && value !== null && "shape" in value) {
     return { tensor: captureTensor(value, caller, name) };
   }
   const list = snapshot(value, MOST_LENGTHS, caller, name, "integers");
@@ -49,6 +47,7 @@ export interface Lengths {
  * Proves lengths for rows of shape `rows`: of its first axis, of its first and its last, or of all; each from 0 to `most`.
  *
  * @param whole - how messages name `most`
+ * @param meaning - how messages name the forms
  */
 export function proveRowLengths(
   captured: CapturedLengths,
@@ -58,8 +57,9 @@ export function proveRowLengths(
   whole: string,
   instance: WasmInstance,
   caller: string,
+  meaning = "",
 ): Lengths {
-  const { entries, shape } = "tensor" in captured ? tensorEntries(captured.tensor, instance, caller) : captured;
+  const { entries, shape } = "tensor" in captured ? entriesOf(captured, instance, caller) : captured;
   // A row that is all there is counts as the only one of a batch.
   const full = rows.length === 0 ? [1] : rows;
   const rank = full.length;
@@ -71,38 +71,43 @@ export function proveRowLengths(
     const forms = [[full[0]!], ...(rank > 1 ? [[full[0]!, full[rank - 1]!]] : []), ...(rank > 2 ? [full] : [])];
     throw new SaccadeRangeError(
       "ERR_SACCADE_SHAPE",
-      `${caller}: ${name} has shape [${shape.join(", ")}]; expected ${forms.map((form) => `[${form.join(", ")}]`).join(" or ")}`,
+      `${caller}: ${name} has shape [${shape.join(", ")}]; expected ${forms.map((form) => `[${form.join(", ")}]`).join(" or ")}${meaning}`,
     );
   }
   const values = new Int32Array(entries.length);
   for (let i = 0; i < entries.length; i++) {
-    const length = proveInteger(entries[i], 0, 2 ** 31 - 1, caller, `${name}[${i}]`);
-    if (length > most) {
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_RANGE",
-        `${caller}: ${name}[${i}] is ${length}; expected at most ${whole}, which is ${most}`,
-      );
-    }
-    values[i] = length;
+    const length = entries[i];
+    if (typeof length === "number" && Number.isInteger(length) && length >= 0 && length <= most) values[i] = length;
+    else throw wrongLength(length, `${name}[${indexOf(i, shape).join("][")}]`, most, whole, caller);
   }
   return { values, sizes: rows.length === 0 ? [] : sizes };
 }
 
-function tensorEntries(
-  captured: CapturedTensor,
+function entriesOf(
+  captured: { readonly tensor: CapturedTensor },
   instance: WasmInstance,
   caller: string,
-): { entries: ArrayLike<number>; shape: readonly number[] } {
-  const view = proveTensor(captured, instance, caller);
-  if (view.dtype !== "int32") {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_DTYPE",
-      `${caller}: ${captured.name} is ${describe(view.dtype)}; expected int32`,
-    );
+): { readonly entries: ArrayLike<number>; readonly shape: readonly number[] } {
+  const { data, shape } = proveIntegerTensor(captured, instance, caller);
+  return { entries: data, shape };
+}
+
+function wrongLength(length: unknown, name: string, most: number, whole: string, caller: string): Error {
+  const expected =
+    typeof length === "number" && length > most ? `at most ${whole}, which is ${most}` : "an integer from 0 up";
+  const message = `${caller}: ${name} is ${describe(length)}; expected ${expected}`;
+  return typeof length === "number"
+    ? new SaccadeRangeError("ERR_SACCADE_RANGE", message)
+    : new SaccadeTypeError("ERR_SACCADE_ARGUMENT", message);
+}
+
+/** Where element i of a row-major array lies, axis by axis. */
+function indexOf(i: number, shape: readonly number[]): number[] {
+  const index: number[] = [];
+  let rest = i;
+  for (const size of [...shape].reverse()) {
+    index.unshift(rest % size);
+    rest = Math.floor(rest / size);
   }
-  const entries = new Int32Array(view.elements);
-  const source = view.outside ?? rawMemory("int32", instance.memory(caller).views());
-  const at = view.outside === undefined ? view.address >>> 2 : 0;
-  copyElements(view.shape, source, at, view.strides, entries, 0, contiguousStrides(view.shape, view.elements));
-  return { entries, shape: view.shape };
+  return index;
 }

@@ -25,12 +25,15 @@ export function mergeAxes(captured: CapturedTensor, from: number, to: number, ca
     return { data: dataArray(dtype, buffer as ArrayBuffer, address, elements) as TensorData, shape: newShape, dtype };
   }
   const { strides, offset } = proveLayout(captured, elements, caller);
+  const { data, dtype } = captured as { data: TensorData; dtype: TensorLike["dtype"] };
+  // Nothing has no strides.
+  if (elements === 0) return { data, shape: newShape, dtype };
   // A gap between two of the axes; an axis of one index has no stride to speak of.
   let inner: number | undefined;
   for (let axis = to - 1; axis >= from; axis--) {
     const size = shape[axis]!;
     if (size === 1) continue;
-    if (inner !== undefined && strides[axis] !== inner && elements > 0) {
+    if (inner !== undefined && strides[axis] !== inner) {
       throw new SaccadeRangeError(
         "ERR_SACCADE_STRIDE",
         `${caller}: ${name}.strides [${strides.join(", ")}] leave gaps between axes ${from} to ${to - 1} of shape ` +
@@ -43,9 +46,9 @@ export function mergeAxes(captured: CapturedTensor, from: number, to: number, ca
   const innermost = shape.findLastIndex((size, axis) => axis >= from && axis < to && size !== 1);
   const stride = innermost < 0 ? 1 : strides[innermost]!;
   return {
-    data: captured.data as TensorData,
+    data,
     shape: newShape,
-    dtype: captured.dtype as TensorLike["dtype"],
+    dtype,
     strides: [...strides.slice(0, from), stride, ...strides.slice(to)],
     offset,
   };

@@ -3,13 +3,14 @@
  */
 
 import { SaccadeTypeError } from "../errors.ts";
+import { type CapturedLengths, captureLengths } from "../layout/lengths.ts";
 import { proveBoolean } from "../layout/options.ts";
 import { type CapturedTensor, captureTensor } from "../layout/tensor-like.ts";
 import { runLinear } from "../linear.ts";
 import { softmax } from "../pooling/normalize.ts";
 import { runPooling } from "../pooling/run.ts";
 import { additive, Score } from "../pooling/score.ts";
-import { type KeyLengths, type PoolingMask, type PoolingSizes, proveMask, takeLengths } from "../pooling/sizes.ts";
+import { type KeyLengths, type PoolingMask, type PoolingSizes, proveKeyLengths, proveMask } from "../pooling/sizes.ts";
 import type { Weight } from "../pooling/weight.ts";
 import { type CapturedRows, type Heads, type ProjectedOperands, wrongShape } from "../projected-attention.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
@@ -32,7 +33,7 @@ const ADDITIVE_OPTIONS: readonly string[] = ["mask", "kvLengths", "returnWeights
 export interface CapturedAdditive {
   readonly rank: number;
   readonly sizes: Pick<AdditiveCall, "batch" | "qLen" | "kvLen">;
-  readonly lengths: AdditiveCall["lengths"];
+  readonly lengths: CapturedLengths | undefined;
   readonly mask: CapturedTensor | undefined;
   readonly returnWeights: boolean;
 }
@@ -63,7 +64,7 @@ export function captureAdditive(
   return {
     rank,
     sizes,
-    lengths: takeLengths(kvLengths, sizes, caller),
+    lengths: kvLengths === undefined ? undefined : captureLengths(kvLengths, caller, "options.kvLengths"),
     mask: mask === undefined ? undefined : captureTensor(mask, caller, "mask"),
     returnWeights: returnWeights !== undefined && proveBoolean(returnWeights, caller, "returnWeights"),
   };
@@ -80,7 +81,7 @@ export function resolveAdditive(
   const weightsShape = [batch, numHeads, qLen, kvLen];
   return {
     ...sizes,
-    lengths,
+    lengths: proveKeyLengths(lengths, sizes, instance, caller),
     mask: proveMask(mask, { weightsShape }, instance, caller),
     weights: returnWeights ? weightsShape.slice(rank < 3 ? 1 : 0) : undefined,
   };

@@ -300,20 +300,23 @@ export function location(options: { readonly w: TensorInput }): Score {
 const NARROWEST = 1e-18;
 const WIDEST = 1e18;
 
+/** Proves the width of a kernel. */
+export function proveWidth(value: unknown, caller: string, name: string): number {
+  const width = proveNumber(value, caller, name);
+  if (width >= NARROWEST && width <= WIDEST) return width;
+  throw new SaccadeRangeError(
+    "ERR_SACCADE_RANGE",
+    `${caller}: ${name} is ${width}; expected a number above 0, from 1e-18 to 1e18`,
+  );
+}
+
 function kernel(
   kind: "gaussian" | "boxcar" | "triangular" | "epanechnikov",
   options: unknown,
   fallback?: number,
 ): Score {
   const { width = fallback } = readOptions(options, ["width"], kind);
-  const parameter = proveNumber(width, kind, "options.width");
-  if (!(parameter >= NARROWEST && parameter <= WIDEST)) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${kind}: options.width is ${parameter}; expected a number above 0, from ${NARROWEST} to ${WIDEST}`,
-    );
-  }
-  return made(kind, NUMBERS[kind], { parameter });
+  return made(kind, NUMBERS[kind], { parameter: proveWidth(width, kind, "options.width") });
 }
 
 function optional<K extends string>(

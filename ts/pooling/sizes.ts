@@ -4,10 +4,10 @@
 
 import { SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
 import { LAYOUTS, type Layout } from "../layout/axes.ts";
-import { proveInteger, proveIntegers, snapshot } from "../layout/shape.ts";
-import { type CapturedTensor, captureTensor, proveTensor } from "../layout/tensor-like.ts";
+import { type CapturedLengths, proveRowLengths } from "../layout/lengths.ts";
+import { type CapturedTensor, proveTensor } from "../layout/tensor-like.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
-import { contiguousStrides, copyElements, type TensorView } from "../wasm/view.ts";
+import type { TensorView } from "../wasm/view.ts";
 import type { ScoreSpec } from "./score.ts";
 
 export { LAYOUTS, type Layout };
@@ -157,65 +157,19 @@ export interface KeyLengths {
   readonly lengths: Int32Array | undefined;
 }
 
-/**
- * Proves `kvLengths`: a number per batch row, or for every query one, as an array of arrays or an int32 tensor `[batch, qLen]`.
- * Runs code of the caller; the sizes are known by then.
- */
-export function takeLengths(
-  value: unknown,
+/** Proves `kvLengths`: none, a number per batch row, or one for every query. */
+export function proveKeyLengths(
+  captured: CapturedLengths | undefined,
   { batch, qLen, kvLen }: Pick<PoolingSizes, "batch" | "qLen" | "kvLen">,
+  instance: WasmInstance,
   caller: string,
 ): KeyLengths {
-  if (value === undefined) return { kind: 0, lengths: undefined };
+  if (captured === undefined) return { kind: 0, lengths: undefined };
   const name = "options.kvLengths";
-  if (typeof value === "object" && value !== null && "data" in value) {
-    const captured = captureTensor(value, caller, name);
-    const view = proveTensor(captured, undefined, caller);
-    const { dtype, shape } = view;
-    if (dtype !== "int32") {
-      throw new SaccadeTypeError("ERR_SACCADE_DTYPE", `${caller}: ${name} is ${dtype}; expected int32`);
-    }
-    const perQuery = shape.length === 2;
-    const wanted = perQuery ? [batch, qLen] : [batch];
-    if (shape.length !== wanted.length || shape.some((size, axis) => size !== wanted[axis])) {
-      throw wrongShape(
-        caller,
-        `${name}.shape is [${shape.join(", ")}]; expected [batch] or [batch, qLen], which is [${batch}, ${qLen}]`,
-      );
-    }
-    return { kind: perQuery ? 2 : 1, lengths: elementsOf(captured, view, kvLen, caller) };
-  }
-  const entries = snapshot(value, batch, caller, name, `${batch} entries, one per batch row`);
-  if (entries.length !== batch) {
-    throw wrongShape(caller, `${name} has ${entries.length} entries; expected ${batch}, one per batch row`);
-  }
-  if (!entries.some((entry) => typeof entry === "object" && entry !== null)) {
-    const lengths = entries.map((entry, b) => proveInteger(entry, 0, kvLen, caller, `${name}[${b}]`));
-    return { kind: 1, lengths: Int32Array.from(lengths) };
-  }
-  const rows = entries.flatMap((entry, b) =>
-    proveIntegers(entry, qLen, 0, kvLen, caller, `${name}[${b}]`, "one per query"),
-  );
-  return { kind: 2, lengths: Int32Array.from(rows) };
-}
-
-function elementsOf({ name, resident }: CapturedTensor, view: TensorView, kvLen: number, caller: string): Int32Array {
-  const { shape, strides, elements, outside, address } = view;
-  const lengths = new Int32Array(elements);
-  const memory = resident?.instance.memory(caller).views().i32;
-  copyElements(
-    shape,
-    outside ?? memory!,
-    outside ? 0 : address / 4,
-    strides,
-    lengths,
-    0,
-    contiguousStrides(shape, elements),
-  );
-  lengths.forEach((length, index) => {
-    proveInteger(length, 0, kvLen, caller, `${name}[${index}]`);
-  });
-  return lengths;
+  const meaning = " ([batch] or [batch, qLen])";
+  const { values } = proveRowLengths(captured, name, [batch, qLen], kvLen, "kvLen", instance, caller, meaning);
+  const perRow = ("tensor" in captured ? captured.tensor : captured).shape.length === 1;
+  return { kind: perRow ? 1 : 2, lengths: values };
 }
 
 /** A mask and its four sizes, each 1 or the whole axis. */

@@ -2,6 +2,7 @@
  * Attention of a feature map to itself by gates: per channel, per place and per element.
  */
 
+import type { Asked } from "../attention-options.ts";
 import {
   destinationOf,
   type FeatureCall,
@@ -43,9 +44,9 @@ export interface SpatialAttentionOptions extends FeatureOptions {
 }
 
 /** Options of {@link cbam}. */
-export interface CbamOptions extends BottleneckOptions, SpatialAttentionOptions {
-  /** Gives the two gates too. Default false. */
-  readonly returnWeights?: boolean | undefined;
+export interface CbamOptions<Weights extends boolean = boolean> extends BottleneckOptions, SpatialAttentionOptions {
+  /** Gives the two gates too: `channelWeights` `[batch, channels]` and `spatialWeights` `[batch, height, width]`. Default false. */
+  readonly returnWeights?: Weights | undefined;
 }
 
 /** Options of {@link eca}. */
@@ -71,14 +72,10 @@ export interface GateResult {
 }
 
 /** What {@link cbam} gives. */
-export interface CbamResult {
+export type CbamResult<Weights extends boolean = boolean> = {
   /** x times both gates, of x's shape. */
   readonly out: PlainTensor<"float32">;
-  /** With `returnWeights`: the gate per channel, `[batch, channels]`. */
-  readonly channelWeights?: PlainTensor<"float32">;
-  /** With `returnWeights`: the gate per place, `[batch, height, width]`. */
-  readonly spatialWeights?: PlainTensor<"float32">;
-}
+} & Asked<Weights, "channelWeights" | "spatialWeights", PlainTensor<"float32">>;
 
 const BOTTLENECK = { required: ["w1", "w2"], optional: ["b1", "b2"] } as const;
 const ORDERS = ["mean-max", "max-mean"] as const;
@@ -154,7 +151,10 @@ export function spatialAttention(x: TensorInput, options: SpatialAttentionOption
  * console.log(out.data[0]); // 1: both gates are sigmoid(0)
  * ```
  */
-export function cbam(x: TensorInput, options: CbamOptions): CbamResult {
+export function cbam<Weights extends boolean = false>(
+  x: TensorInput,
+  options: CbamOptions<Weights>,
+): CbamResult<Weights> {
   const caller = "cbam";
   const call = readFeatureCall(x, options, {
     caller,
@@ -188,7 +188,7 @@ export function cbam(x: TensorInput, options: CbamOptions): CbamResult {
     return {
       out: plainOf(out, call.given),
       ...(weights === undefined ? {} : { channelWeights: plainOf(weights[0]!), spatialWeights: plainOf(weights[1]!) }),
-    };
+    } as CbamResult<Weights>;
   });
 }
 

@@ -2,6 +2,7 @@
  * Softmax attention over a feature map: over its places, and over its channels.
  */
 
+import type { Asked } from "../attention-options.ts";
 import {
   destinationOf,
   type FeatureOptions,
@@ -19,38 +20,36 @@ import { inSession } from "../wasm/operator.ts";
 import { INPUT, proveKernel, proveMap } from "./map.ts";
 
 /** Options of {@link spatialSoftmaxAttention}. */
-export interface SpatialSoftmaxOptions extends FeatureOptions {
+export interface SpatialSoftmaxOptions<Mapped extends boolean = boolean> extends FeatureOptions {
   /** Weights of the scores: `[channels]`, or a kernel `[1, channels, height, width]` of odd height and width. */
   readonly w: TensorInput;
   /** `[1]`, added to every score (which changes no weight but by rounding). */
   readonly bias?: TensorInput | undefined;
   /** Divides the scores: above 1 the weights come nearer to each other. Default 1. */
   readonly temperature?: number | undefined;
-  /** Gives `map`, the features times their weights, too. Default false. */
-  readonly returnMap?: boolean | undefined;
+  /** Gives `map`, x times the weights, of x's shape, too. Default false. */
+  readonly returnMap?: Mapped | undefined;
 }
 
 /** Options of {@link channelSoftmaxAttention}. */
-export interface ChannelSoftmaxOptions extends FeatureOptions {
+export interface ChannelSoftmaxOptions<Mapped extends boolean = boolean> extends FeatureOptions {
   /** Weights of the scores: `[channels, channels]`. */
   readonly w: TensorInput;
   /** `[channels]`, added to the scores. */
   readonly bias?: TensorInput | undefined;
   /** Divides the scores. Default 1. */
   readonly temperature?: number | undefined;
-  /** Gives `map`, the features times their weights, too. Default false. */
-  readonly returnMap?: boolean | undefined;
+  /** Gives `map`, x times the weights, of x's shape, too. Default false. */
+  readonly returnMap?: Mapped | undefined;
 }
 
 /** What softmax attention over a feature map gives. */
-export interface SoftmaxAttentionResult {
+export type SoftmaxAttentionResult<Mapped extends boolean = boolean> = {
   /** The weighted sum: `[batch, channels]` over places, `[batch, height, width]` over channels. */
   readonly out: PlainTensor<"float32">;
   /** What each place, or each channel, weighs: `[batch, height, width]`, or `[batch, channels]`. A batch row adds up to 1. */
   readonly weights: PlainTensor<"float32">;
-  /** With `returnMap`: x times the weights, of x's shape. */
-  readonly map?: PlainTensor<"float32">;
-}
+} & Asked<Mapped, "map", PlainTensor<"float32">>;
 
 /**
  * Attention over the places of a feature map: a convolution gives each place a score, `w = softmax(scores / temperature)` over
@@ -70,7 +69,10 @@ export interface SoftmaxAttentionResult {
  * console.log(weights.data[3]! > 0.99, out.data[0]! > 8.9); // true, true
  * ```
  */
-export function spatialSoftmaxAttention(x: TensorInput, options: SpatialSoftmaxOptions): SoftmaxAttentionResult {
+export function spatialSoftmaxAttention<Mapped extends boolean = false>(
+  x: TensorInput,
+  options: SpatialSoftmaxOptions<Mapped>,
+): SoftmaxAttentionResult<Mapped> {
   const call = readFeatureCall(x, options, {
     caller: "spatialSoftmaxAttention",
     input: INPUT,
@@ -113,7 +115,7 @@ export function spatialSoftmaxAttention(x: TensorInput, options: SpatialSoftmaxO
       out: plainOf(out, call.given),
       weights: plainOf(weights),
       ...(product === undefined ? {} : { map: plainOf(product) }),
-    };
+    } as SoftmaxAttentionResult<Mapped>;
   });
 }
 
@@ -125,7 +127,10 @@ export function spatialSoftmaxAttention(x: TensorInput, options: SpatialSoftmaxO
  * @returns `out` `[batch, height, width]`, `weights` `[batch, channels]`
  * @throws as {@link spatialSoftmaxAttention}
  */
-export function channelSoftmaxAttention(x: TensorInput, options: ChannelSoftmaxOptions): SoftmaxAttentionResult {
+export function channelSoftmaxAttention<Mapped extends boolean = false>(
+  x: TensorInput,
+  options: ChannelSoftmaxOptions<Mapped>,
+): SoftmaxAttentionResult<Mapped> {
   const call = readFeatureCall(x, options, {
     caller: "channelSoftmaxAttention",
     input: INPUT,
@@ -160,6 +165,6 @@ export function channelSoftmaxAttention(x: TensorInput, options: ChannelSoftmaxO
       out: plainOf(out, call.given),
       weights: plainOf(weights),
       ...(product === undefined ? {} : { map: plainOf(product) }),
-    };
+    } as SoftmaxAttentionResult<Mapped>;
   });
 }
