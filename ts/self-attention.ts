@@ -6,6 +6,7 @@ import type { WeightsOption } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
 import { instanceFor } from "./init.ts";
 import { resolveDestination } from "./layout/destinations.ts";
+import { proveFinite } from "./layout/finite.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { readOptions } from "./layout/options.ts";
 import { type NamedView, proveApart } from "./layout/overlap.ts";
@@ -55,7 +56,7 @@ const KNOWN = [...PROJECTIONS, "numHeads", "numKvHeads", ...ATTENTION_OPTIONS, "
  * @param x - `[seq, dim]` or `[batch, seq, dim]`
  * @returns `out` `[seq, numHeads * valueHeadDim]` (with x's batch), the heads side by side, and `weights` where they are asked
  *   for, as `attention` gives them
- * @throws as `attention`
+ * @throws as `attention`; RangeError `ERR_SACCADE_RANGE` for projections that are not finite
  *
  * @example
  * ```ts
@@ -96,6 +97,7 @@ export function selfAttention<
   const prove = (tensor: CapturedTensor | undefined) => {
     if (tensor === undefined) return undefined;
     const proved = proveFloatTensor(tensor, instance, caller);
+    proveFinite(proved, instance, caller, tensor.name);
     inputs.push({ name: tensor.name, view: proved });
     return proved;
   };

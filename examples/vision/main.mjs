@@ -82,7 +82,7 @@ async function main() {
   const softmax = spatialSoftmaxAttention(x, { w, temperature });
   const conv = centreAgainstSurround();
   const gates = cbam(x, { ...BOTTLENECK, conv, bias: vector([-2.5]), returnWeights: true });
-  const { channelWeights, spatialWeights } = /** @type {Required<typeof gates>} */ (gates);
+  const { channelWeights, spatialWeights } = gates;
 
   console.log(`a scene of ${WIDTH} x ${HEIGHT} pixels as ${channels} feature maps of ${columns} x ${rows} places`);
   console.log("\nspatial softmax attention: where the weight lies");
@@ -119,6 +119,10 @@ async function main() {
   await mkdir(dirname(values.png), { recursive: true });
   await writeFile(values.png, writePanels(panels, scene, 2));
   console.log(`\nthe picture: ${values.png}`);
+  console.log("  above: the scene; where softmax attention looks");
+  console.log(
+    "  below: CBAM's gate of the places (its frame is the border, beyond which lies nothing); the strongest gated feature",
+  );
   return 0;
 }
 

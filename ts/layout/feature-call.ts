@@ -11,6 +11,7 @@ import type { Destination } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { ResultSlot } from "../wasm/operator.ts";
 import { resolveDestination } from "./destinations.ts";
+import { proveFinite } from "./finite.ts";
 import { type CapturedLengths, captureLengths } from "./lengths.ts";
 import { type FloatView, proveFloatTensor } from "./operands.ts";
 import { readOptions } from "./options.ts";
@@ -57,7 +58,7 @@ export interface FeatureCall<R extends string, P extends string, O extends strin
   readonly target: CapturedTensor | undefined;
 }
 
-/** Reads input and options, then proves every tensor. */
+/** Reads input and options, then proves every tensor; all but a query are weights, which must be finite. */
 export function readFeatureCall<R extends string, P extends string = never, O extends string = never>(
   input: unknown,
   options: unknown,
@@ -82,7 +83,11 @@ export function readFeatureCall<R extends string, P extends string = never, O ex
     instance,
     x: proveFloatTensor(x, instance, caller),
     tensors: Object.fromEntries(
-      captured.map(([each, tensor]) => [each, proveFloatTensor(tensor, instance, caller)]),
+      captured.map(([each, tensor]) => {
+        const view = proveFloatTensor(tensor, instance, caller);
+        if (each !== "query") proveFinite(view, instance, caller, each);
+        return [each, view];
+      }),
     ) as Record<R, FloatView> & Partial<Record<P, FloatView>>,
     read: read as Partial<Record<O, unknown>>,
     lengths: capturedLengths,

@@ -94,7 +94,7 @@ export class BahdanauDecoder {
 
   /**
    * @throws TypeError `ERR_SACCADE_ARGUMENT`, `ERR_SACCADE_DTYPE`, `ERR_SACCADE_OPTION`; RangeError `ERR_SACCADE_SHAPE`,
-   *   `ERR_SACCADE_STRIDE`, `ERR_SACCADE_RANGE` (a weight of the score that is not finite); SaccadeError as `attention`
+   *   `ERR_SACCADE_STRIDE`, `ERR_SACCADE_RANGE` (a weight that is not finite); SaccadeError as `attention`
    */
   constructor(weights: BahdanauDecoderWeights) {
     const { wq, wk, v, bias, gru, engine } = readOptions(weights, ["wq", "wk", "v", "bias", "gru", "engine"], LAYER);

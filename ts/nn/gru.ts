@@ -175,7 +175,7 @@ export class GRU {
    * @param weights - by PyTorch's names: `weight_ih_l0` `[3 * hidden, in]`, `weight_hh_l0` `[3 * hidden, hidden]`, `bias_ih_l0`
    *   and `bias_hh_l0` (if any) `[3 * hidden]`, `..._reverse` for the backward direction, `..._l1` for the next layer
    * @throws TypeError `ERR_SACCADE_ARGUMENT`, `ERR_SACCADE_DTYPE`, `ERR_SACCADE_OPTION`; RangeError `ERR_SACCADE_SHAPE`,
-   *   `ERR_SACCADE_STRIDE`; SaccadeError as `attention`
+   *   `ERR_SACCADE_STRIDE`, `ERR_SACCADE_RANGE` (a weight that is not finite); SaccadeError as `attention`
    */
   constructor(weights: StateDict, options?: GRUOptions) {
     const read = readOptions(options, ["prefix", "engine"], LAYER);

@@ -4,6 +4,7 @@
  */
 
 import { SaccadeError } from "../errors.ts";
+import { proveFinite } from "../layout/finite.ts";
 import { proveFloatTensor } from "../layout/operands.ts";
 import type { CapturedTensor } from "../layout/tensor-like.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
@@ -29,9 +30,10 @@ export class Held {
     return this.#disposed || this.instance.disposed;
   }
 
-  /** Holds a tensor as float32. */
+  /** Holds a weight as float32; it must be finite. */
   hold(captured: CapturedTensor): TensorView {
     const view = proveFloatTensor(captured, this.instance, this.#layer);
+    proveFinite(view, this.instance, this.#layer, captured.name);
     if (captured.resident !== undefined && view.dtype === "float32") {
       this.#lent.push(captured);
       return view;

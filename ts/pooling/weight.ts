@@ -5,6 +5,7 @@
 import type { FloatDType } from "../dtype.ts";
 import { isFloat } from "../dtype.ts";
 import { SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { proveFiniteBits } from "../layout/finite.ts";
 import { captureTensor, proveTensor } from "../layout/tensor-like.ts";
 import { rawArray } from "../layout/typed-array.ts";
 import type { TensorInput } from "../tensor.ts";
@@ -12,9 +13,6 @@ import { contiguousStrides, copyElements, type RawArray, type TensorView } from 
 
 /** A copy, row-major, outside every engine's memory. */
 export type Weight = TensorView & { readonly dtype: FloatDType };
-
-/** Bits of the exponent: all set in NaN and the infinities. */
-const EXPONENT: Readonly<Record<FloatDType, number>> = { float32: 0x7f800000, float16: 0x7c00, bfloat16: 0x7f80 };
 
 /** Copies and proves a weight; `expected` describes its shape, `-1` stands for any size from 1 up. */
 export function takeWeight(
@@ -45,7 +43,7 @@ export function takeWeight(
   const copy = dtype === "float32" ? new Int32Array(elements) : new Uint16Array(elements);
   const strides = contiguousStrides(shape, elements);
   copyElements(shape, source, 0, view.strides, copy, 0, strides);
-  proveFinite(copy, dtype, caller, name);
+  proveFiniteBits(copy, 0, elements, dtype, caller, name);
   return weightOf(copy, shape, dtype);
 }
 
@@ -53,16 +51,6 @@ function weightOf(data: RawArray, shape: readonly number[], dtype: FloatDType): 
   const elements = data.length;
   const strides = contiguousStrides(shape, elements);
   return { dtype, shape, strides, elements, span: elements, contiguous: true, address: -1, outside: data };
-}
-
-function proveFinite(data: RawArray, dtype: FloatDType, caller: string, name: string): void {
-  const exponent = EXPONENT[dtype];
-  const at = (data as Int32Array).findIndex((bits) => (bits & exponent) === exponent);
-  if (at < 0) return;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: ${name}.data has NaN or Infinity at element ${at}; expected finite numbers`,
-  );
 }
 
 /** The transpose of a matrix. */

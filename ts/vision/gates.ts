@@ -86,7 +86,7 @@ const ORDERS = ["mean-max", "max-mean"] as const;
  *
  * @param x - `[batch, channels, height, width]`
  * @throws TypeError `ERR_SACCADE_ARGUMENT`, `ERR_SACCADE_DTYPE`, `ERR_SACCADE_OPTION`; RangeError `ERR_SACCADE_SHAPE`,
- *   `ERR_SACCADE_STRIDE`, `ERR_SACCADE_OVERLAP`; SaccadeError as `attention`
+ *   `ERR_SACCADE_STRIDE`, `ERR_SACCADE_RANGE` (a weight that is not finite), `ERR_SACCADE_OVERLAP`; SaccadeError as `attention`
  */
 export function channelAttention(x: TensorInput, options: BottleneckOptions): GateResult {
   return squeezed(x, options, "channelAttention", "average-maximum");
