@@ -1,5 +1,5 @@
 /** The recorded cases of the textbooks' scores, and attention pooling as a definition in f64. */
-import { readFileSync } from "node:fs";
+import { readTensors } from "../compat/files.ts";
 
 export interface Numbers {
   data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
@@ -13,16 +13,7 @@ export interface ClassicCase {
   expected: Partial<Record<"output" | "weights" | "scores" | "prediction", Numbers>>;
 }
 
-/** Reads a recorded case; every `{ dtype, shape, data }` in it becomes a tensor. */
-export function readClassic(name: string): ClassicCase {
-  const url = new URL(`../data/classic/${name}.json`, import.meta.url);
-  return JSON.parse(readFileSync(url, "utf8"), (_, value: unknown) => {
-    const { dtype, shape, data } = (value ?? {}) as { dtype?: string; shape?: number[]; data?: string };
-    if (dtype === undefined || typeof data !== "string") return value;
-    const bytes = Uint8Array.from(Buffer.from(data, "base64"));
-    return { shape, data: dtype === "int32" ? new Int32Array(bytes.buffer) : new Float32Array(bytes.buffer) };
-  });
-}
+export const readClassic = (name: string): ClassicCase => readTensors(`classic/${name}.json`);
 
 /** A score as textbooks define it. */
 export type Definition = (query: number[], key: number[], j: number) => number;

@@ -1,6 +1,6 @@
 /** Recorded cases of textbook attention, and tensors painted for properties. */
-import { readFileSync } from "node:fs";
-import { type Plain, type StoredArray, tensorOf } from "../compat/arrays.ts";
+import type { Plain } from "../compat/arrays.ts";
+import { readTensors } from "../compat/files.ts";
 
 type Param =
   | ("length" | "dim" | "base" | "rotaryDim" | "heads")
@@ -17,16 +17,7 @@ export interface ClassicCase {
   expected: Record<Expectation, Plain>;
 }
 
-const tensors = <Name extends string>(stored: Record<Name, StoredArray>): Record<Name, Plain> =>
-  Object.fromEntries(
-    Object.entries<StoredArray>(stored ?? {}).map(([name, array]) => [name, tensorOf(array)]),
-  ) as Record<Name, Plain>;
-
-export function classic(name: string): ClassicCase {
-  const path = new URL(`../data/classic/${name}.json`, import.meta.url);
-  const { params, inputs, weights, expected } = JSON.parse(readFileSync(path, "utf8"));
-  return { params, inputs: tensors(inputs), weights: tensors(weights), expected: tensors(expected) };
-}
+export const classic = (name: string): ClassicCase => readTensors(`classic/${name}.json`);
 
 /** A tensor of numbers in [-1, 1] that differ by seed. */
 export function painted(seed: number, ...shape: number[]): { data: Float32Array<ArrayBuffer>; shape: number[] } {
