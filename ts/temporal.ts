@@ -257,6 +257,7 @@ function withHead({ shape, strides, ...rest }: TensorLike): TensorLike {
  * Self-attention along time at each place: every place attends over its own moments, `[batch, time, ...places, dim]` being
  * `attention`'s `[batch, seq, heads, headDim]` with the places as heads. Nothing is transposed or copied, and memory stays linear
  * in time. With `causal`, and with `window: { left }` for a bounded past, the result up to a moment does not depend on what follows.
+ * It is the temporal half of the divided attention of Bertasius, Wang and Torresani (2021).
  *
  * @param frames - `[batch, time, ...places, dim]`; without places `[batch, time, dim]`
  * @throws as `attention`

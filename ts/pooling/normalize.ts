@@ -137,7 +137,8 @@ function proveRange(
 }
 
 /**
- * Softmax: `w_j = exp(s_j / temperature) / sum_i exp(s_i / temperature)`, the default of every score but the kernels.
+ * Softmax: `w_j = exp(s_j / temperature) / sum_i exp(s_i / temperature)`, the default of every score but the kernels
+ * (Bridle 1990).
  *
  * @param options - `temperature` greater than 0 (from 1e-38 to 1e38), default 1: below 1 sharper, above 1 flatter
  * @throws TypeError `ERR_SACCADE_OPTION`, `ERR_SACCADE_ARGUMENT`; RangeError `ERR_SACCADE_RANGE`
@@ -160,7 +161,7 @@ export function hardmax(): Hardmax {
 }
 
 /**
- * Softmax over the k largest scores, of equal ones those at the lower indices; every other weight is 0.
+ * Softmax over the k largest scores, of equal ones those at the lower indices; every other weight is 0 (Gupta et al. 2021).
  *
  * @param k - an integer from 1; one larger than kvLen is refused by the call that uses it. A row that sees fewer keys keeps all
  * @throws TypeError `ERR_SACCADE_ARGUMENT`; RangeError `ERR_SACCADE_RANGE`

@@ -113,7 +113,7 @@ export function proveScore(value: unknown, caller: string): ScoreSpec {
 const made = (kind: ScoreKind, number: number, parts: Partial<ScoreSpec> = {}): Score =>
   new Score({ ...PLAIN, ...parts, kind, number });
 
-/** `q . k`; query and key have the same last axis. */
+/** `q . k` (Luong, Pham and Manning 2015, "dot"); query and key have the same last axis. */
 export function dot(): Score {
   return made("dot", NUMBERS.dot);
 }
@@ -258,7 +258,7 @@ export function gaussian(options?: { readonly width?: number | undefined }): Sco
 }
 
 /**
- * The uniform kernel: 1 where `|q - k| < width`, else 0.
+ * The uniform kernel: 1 where `|q - k| < width`, else 0 (Rosenblatt 1956).
  *
  * @throws as {@link gaussian}
  */
@@ -267,7 +267,7 @@ export function boxcar(options: { readonly width: number }): Score {
 }
 
 /**
- * The triangular kernel, `1 - |q - k| / width` where that is above 0, else 0.
+ * The triangular kernel, `1 - |q - k| / width` where that is above 0, else 0 (Parzen 1962).
  *
  * @throws as {@link gaussian}
  */

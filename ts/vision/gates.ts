@@ -218,7 +218,8 @@ export function eca(x: TensorInput, options: EcaOptions): GateResult {
 }
 
 /**
- * A gate for every element: `x * sigmoid(conv(x) + bias)`, the convolution (1 x 1 for a matrix) mixing the channels.
+ * A gate for every element: `x * sigmoid(conv(x) + bias)`, the convolution (1 x 1 for a matrix) mixing the channels
+ * (the mixed attention of Wang et al. 2017).
  *
  * @param x - `[batch, channels, height, width]`
  * @throws as {@link channelAttention}

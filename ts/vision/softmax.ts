@@ -121,7 +121,8 @@ export function spatialSoftmaxAttention<Mapped extends boolean = false>(
 
 /**
  * Attention over the channels of a feature map: each channel's average over its places, a linear layer over these for the
- * scores, `w = softmax(scores / temperature)` over the channels, `out[place] = sum w[c] x[c, place]`.
+ * scores, `w = softmax(scores / temperature)` over the channels, `out[place] = sum w[c] x[c, place]`
+ * (after the channel-wise attention of Chen et al. 2017, with scores of the features alone).
  *
  * @param x - `[batch, channels, height, width]`
  * @returns `out` `[batch, height, width]`, `weights` `[batch, channels]`
