@@ -9,6 +9,8 @@
 //! element any index inside `shape` can reach; they stay readable (in a [`ViewMut`] also writable, and reached through
 //! no other reference while a row is borrowed) for `'a`.
 
+pub mod blocks;
+
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{MR, NR, ROW_STRIDE};
 use core::marker::PhantomData;
@@ -164,6 +166,13 @@ pub struct Rows8<'a> {
 impl<'a> Rows8<'a> {
     /// No rows: a tile's sums stay +0.
     pub const EMPTY: Self = Self { first: core::ptr::null(), stride: 0, n: 0, life: PhantomData };
+
+    /// `n` rows `stride` elements apart.
+    #[inline(always)]
+    pub fn strided(rows: &'a [f32], stride: usize, n: usize) -> Self {
+        assert!(n == 0 || (n - 1) * stride + NR <= rows.len());
+        Self { first: rows.as_ptr(), stride, n, life: PhantomData }
+    }
 
     /// The first `n` rows of a packed panel, whose rows follow each other.
     #[inline(always)]

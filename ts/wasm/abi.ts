@@ -45,6 +45,7 @@ export const EXPORT_NAMES = [
 export const KIND_ATTENTION = 1;
 export const KIND_MERGE = 3;
 export const KIND_OPERATOR = 4;
+export const KIND_CACHE = 5;
 
 /** Bits of the `flags` field. */
 export const FLAG_SCALE = 1;
@@ -125,6 +126,7 @@ export const ATTENTION_FIELDS = [
   ["plan_pack_tiles", "u32"],
   ["plan_attend_tiles", "u32"],
   ["partial", "u32"],
+  ["cache", "u32"],
 ] as const satisfies readonly (readonly [string, keyof typeof KINDS])[];
 
 /** A field's name. */

@@ -12,7 +12,7 @@ use super::mask::Tile;
 use super::output::store_rows;
 use super::plan::{Plan, Workspace};
 use super::run::Run;
-use super::spec::{Outputs, Spec};
+use super::spec::{Outputs, Source, Spec};
 use super::state::{Place, Stack};
 use super::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
@@ -27,6 +27,7 @@ const CONVERTED: usize = 64;
 /// Packs one block of keys of one unit into its place, `[panel][head_dim][8]`. Blocks count from the first that holds keys.
 #[inline(never)]
 pub fn pack_block(spec: &Spec<'_>, unit: usize, block: usize, panels: &mut [f32]) {
+    let Source::Rows { key, .. } = &spec.source else { return };
     let (batch, kv_head) = (unit / spec.sizes.num_kv_heads, unit % spec.sizes.num_kv_heads);
     // A tap shows the scores of all keys, of those past the valid ones too.
     let start = spec.sizes.kv_start;
@@ -41,7 +42,7 @@ pub fn pack_block(spec: &Spec<'_>, unit: usize, block: usize, panels: &mut [f32]
             let length = panel.len() / NR;
             for lane in lanes.clone() {
                 let index = [batch, first + lane - start, kv_head];
-                spec.key.copy(index, part * CONVERTED, &mut rows[lane][..length]);
+                key.copy(index, part * CONVERTED, &mut rows[lane][..length]);
             }
             let rows: [&[f32]; NR] = core::array::from_fn(|r| &rows[r][..length]);
             pack_panel::<Native>(&rows, panel);
@@ -74,8 +75,8 @@ pub fn attend_tile(
     let n = plan.rows_per_tile.min(sizes.q_len * group - first);
     let tile = Tile::new(spec, batch, n, |r| (first + r) / group);
 
-    let Workspace { query, scores, value_copy, m, l, o } = Workspace::new(plan, workspace);
-    let mut run = Run { spec, plan, packed, query, scores, value_copy, batch, kv_head, first, n };
+    let Workspace { query, scores, value_copy, key_copy, m, l, o } = Workspace::new(plan, workspace);
+    let mut run = Run { spec, plan, packed, query, scores, value_copy, key_copy, batch, kv_head, first, n };
     run.copy_queries();
     let mut stack = Stack::new(m, l, o, plan.rows_per_tile, plan.value_width);
 
@@ -107,7 +108,7 @@ pub fn forward(spec: &Spec<'_>, outputs: &mut Outputs<'_>, scratch: &mut [f32]) 
         let first = pass * plan.units_per_pass;
         for unit in first..units.min(first + plan.units_per_pass) {
             let keys = &mut packed[(unit - first) * plan.packed_unit..][..plan.packed_unit];
-            for block in 0..plan.blocks {
+            for block in 0..if plan.pack_tiles() == 0 { 0 } else { plan.blocks } {
                 pack_block(spec, unit, block, &mut keys[packed_range(spec, &plan, block)]);
             }
             for row_tile in 0..plan.row_tiles {
@@ -124,6 +125,7 @@ impl Run<'_> {
         for block in tile.blocks() {
             let Some(sight) = self.sight(tile, block) else { continue };
             let place = stack.enter(block, groups.clone());
+            self.copy_keys(block);
             self.copy_values(block);
             for group in groups.clone() {
                 let columns = sight.columns(group);

@@ -3,6 +3,7 @@
 //! From what is asked to what is done, each file using only those before it:
 //! ```text
 //! shard, bit_mask, operand   a part of the keys; rules of visibility; element types
+//! cache, cache_write         keys and values kept between calls
 //! spec       what is asked, checked               mask    which keys a row sees, block by block
 //! plan       tiles and scratch memory, pure       state   partial results, and the tree they merge along
 //! run        one tile at work: score -> values, a block at a time
@@ -12,6 +13,8 @@
 //! `reference` is the same in f64 and three loops.
 
 pub mod bit_mask;
+pub mod cache;
+pub mod cache_write;
 pub mod forward;
 pub mod mask;
 pub mod merge;

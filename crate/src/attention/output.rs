@@ -83,6 +83,9 @@ impl Run<'_> {
                 if columns.is_empty() {
                     continue;
                 }
+                if group == 0 {
+                    self.copy_keys(block);
+                }
                 self.score(group, block, &columns);
                 let seen = self.seen(&columns);
                 for (r, seen) in seen.into_iter().enumerate().take(self.n - group * MR) {

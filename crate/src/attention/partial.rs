@@ -90,8 +90,7 @@ impl Run<'_> {
         }
         if self.first == 0 {
             for (at, j) in keys.enumerate() {
-                let index = [self.batch, j - self.spec.sizes.kv_start, self.kv_head];
-                self.spec.value.copy(index, 0, values.row(self.batch, at, self.kv_head));
+                self.spec.value([self.batch, j, self.kv_head], 0, values.row(self.batch, at, self.kv_head));
             }
         }
     }

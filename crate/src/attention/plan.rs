@@ -1,6 +1,8 @@
 //! Sizes of tiles, passes and scratch memory, from the sizes alone. Nothing here can change a bit of the result.
 
-use super::{mask::MAX_ROWS, operand::Operand, spec::Spec, BLOCK_KV};
+use super::cache::CacheDType;
+use super::spec::{Source, Spec};
+use super::{mask::MAX_ROWS, operand::Operand, BLOCK_KV};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{MR, NR, ROW_STRIDE};
 
@@ -39,6 +41,9 @@ pub struct Plan {
     pub slots: usize,
     /// Lanes of the values that are copied per block: those that are no whole 8, or all where they are not f32.
     pub copied_lanes: usize,
+    /// Elements of the keys of a block that are copied: those of a cache whose elements are not f32, where they serve more
+    /// than one row.
+    pub copied_keys: usize,
     /// Elements of a tile's workspace.
     pub workspace: usize,
 }
@@ -53,7 +58,9 @@ impl Plan {
         // Panels lie at absolute positions, so that blocks do.
         let held = sizes.kv_end() - first_block * BLOCK_KV;
         let panels = if sizes.kv_len == 0 { 0 } else { held.div_ceil(NR) as u64 };
-        let packed_unit = panels.checked_mul(NR as u64 * sizes.head_dim as u64).ok_or(too_large)?;
+        let is_cached = matches!(spec.source, Source::Cache(_));
+        let packed_panels = if is_cached { 0 } else { panels };
+        let packed_unit = packed_panels.checked_mul(NR as u64 * sizes.head_dim as u64).ok_or(too_large)?;
         let units = sizes.units();
         let units_per_pass = (PACK_BUDGET / packed_unit.max(1)).clamp(1, units.max(1) as u64) as usize;
         let value_width = sizes.value_head_dim.next_multiple_of(NR);
@@ -65,12 +72,14 @@ impl Plan {
         let levels = blocks.checked_ilog2().map_or(1, |n| n as usize + 1);
         // A part may end inside the tree on both sides.
         let slots = if spec.options.shard.is_some() { 2 * levels + 1 } else { levels };
-        let copied_lanes = match spec.value {
-            Operand::F32(_) => value_width - sizes.value_head_dim / NR * NR,
-            _ => value_width,
+        let (copied_keys, copied_lanes) = match &spec.source {
+            Source::Rows { value: Operand::F32(_), .. } => (0, value_width - sizes.value_head_dim / NR * NR),
+            Source::Rows { .. } => (0, value_width),
+            Source::Cache(cache) if cache.format().dtype == CacheDType::F32 || rows == 1 => (0, 0),
+            Source::Cache(_) => (BLOCK_KV * sizes.head_dim, value_width),
         };
         let workspace = Workspace::elements(rows_per_tile, segments, slots, value_width, copied_lanes);
-        let workspace = workspace.ok_or(too_large)?;
+        let workspace = workspace.and_then(|n| n.checked_add(copied_keys as u64)).ok_or(too_large)?;
         let packed = packed_unit.checked_mul(units_per_pass as u64).ok_or(too_large)?;
         let scratch = packed.checked_add(workspace).ok_or(too_large)?;
         if scratch > isize::MAX as u64 / 4 {
@@ -89,6 +98,7 @@ impl Plan {
             segments,
             slots,
             copied_lanes,
+            copied_keys,
             workspace: workspace as usize,
         })
     }
@@ -98,9 +108,12 @@ impl Plan {
         self.packed + self.workspace
     }
 
-    /// Tiles of the packing phase of a full pass.
+    /// Tiles of the packing phase of a full pass; the keys of a cache are packed already.
     pub fn pack_tiles(&self) -> usize {
-        self.units_per_pass * self.blocks
+        if self.packed == 0 {
+            return 0;
+        }
+        self.units_per_pass.saturating_mul(self.blocks)
     }
 
     /// Tiles of the attending phase of a full pass.
@@ -117,6 +130,8 @@ pub struct Workspace<'a> {
     pub scores: &'a mut [f32],
     /// Copied values of one block, `[lane / 8][64][8]`.
     pub value_copy: &'a mut [f32],
+    /// Copied keys of one block, as panels.
+    pub key_copy: &'a mut [f32],
     /// `m` of every slot and row.
     pub m: &'a mut [f32],
     /// `l` of every slot and row.
@@ -142,8 +157,9 @@ impl<'a> Workspace<'a> {
         let (query, rest) = memory.split_at_mut(plan.segments * rows * ROW_STRIDE);
         let (scores, rest) = rest.split_at_mut(MR * BLOCK_KV);
         let (value_copy, rest) = rest.split_at_mut(plan.copied_lanes * BLOCK_KV);
+        let (key_copy, rest) = rest.split_at_mut(plan.copied_keys);
         let (m, rest) = rest.split_at_mut(plan.slots * rows);
         let (l, o) = rest.split_at_mut(plan.slots * rows);
-        Self { query, scores, value_copy, m, l, o }
+        Self { query, scores, value_copy, key_copy, m, l, o }
     }
 }

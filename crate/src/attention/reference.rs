@@ -1,7 +1,7 @@
 //! The same attention in f64 and three loops: what every other path is measured against.
 
 use super::mask::Tile;
-use super::spec::Spec;
+use super::spec::{Source, Spec};
 use super::BLOCK_KV;
 
 /// Receives one row: `(batch, head, query row, out, lse)`.
@@ -12,6 +12,7 @@ pub type RowSink<'s> = dyn FnMut(usize, usize, usize, &[f64], f64) + 's;
 ///
 /// Which keys are visible is asked of [`Tile`], which has its own tests; all numbers here are f64.
 pub fn attention(spec: &Spec<'_>, scores: &mut [f64], out: &mut [f64], sink: &mut RowSink<'_>) {
+    let Source::Rows { value, .. } = &spec.source else { return };
     let sizes = spec.sizes;
     let options = &spec.options;
     for b in 0..sizes.batch {
@@ -41,7 +42,7 @@ pub fn attention(spec: &Spec<'_>, scores: &mut [f64], out: &mut [f64], sink: &mu
                     l += p;
                     for (d, o) in out.iter_mut().enumerate() {
                         let mut v = [0.0];
-                        spec.value.copy([b, j, h / sizes.group()], d, &mut v);
+                        value.copy([b, j, h / sizes.group()], d, &mut v);
                         *o += p * f64::from(v[0]);
                     }
                 }
@@ -56,12 +57,13 @@ pub fn attention(spec: &Spec<'_>, scores: &mut [f64], out: &mut [f64], sink: &mu
 
 /// The score of one pair of query row and key, in natural units.
 fn score(spec: &Spec<'_>, [b, i, h]: [usize; 3], j: usize) -> f64 {
+    let Source::Rows { key, .. } = &spec.source else { return f64::NAN };
     let options = &spec.options;
     let mut s = 0.0;
     for d in 0..spec.sizes.head_dim {
         let (mut q, mut k) = ([0.0], [0.0]);
         spec.query.copy([b, i, h], d, &mut q);
-        spec.key.copy([b, j - spec.sizes.kv_start, h / spec.sizes.group()], d, &mut k);
+        key.copy([b, j - spec.sizes.kv_start, h / spec.sizes.group()], d, &mut k);
         s += f64::from(q[0]) * f64::from(k[0]);
     }
     s *= spec.scale;

@@ -1,8 +1,9 @@
 //! One tile at work: its inputs, its temporary memory, and the step from one block of keys to the next.
 
+use super::cache::HeadBlock;
 use super::mask::{BlockSight, Columns, Tile};
 use super::plan::Plan;
-use super::spec::Spec;
+use super::spec::{Source, Spec};
 use super::state::{Place, Stack};
 use crate::kernel::gemm_tile::Store;
 use crate::kernel::{MR, ROW_STRIDE};
@@ -15,6 +16,7 @@ pub(super) struct Run<'a> {
     pub(super) query: &'a mut [f32],
     pub(super) scores: &'a mut [f32],
     pub(super) value_copy: &'a mut [f32],
+    pub(super) key_copy: &'a mut [f32],
     pub(super) batch: usize,
     pub(super) kv_head: usize,
     /// The tile's first row in the numbering of its unit.
@@ -36,9 +38,31 @@ impl Run<'_> {
         [self.batch, i, h]
     }
 
+    /// A block of the cache, where there is one.
+    #[inline(always)]
+    pub(super) fn cached(&self, block: usize) -> Option<HeadBlock<'_>> {
+        match &self.spec.source {
+            Source::Rows { .. } => None,
+            Source::Cache(cache) => Some(cache.block(self.batch, block, self.kv_head)),
+        }
+    }
+
+    /// A block of the cache, where it serves one row alone.
+    #[inline(always)]
+    pub(super) fn cached_for_one(&self, block: usize) -> Option<HeadBlock<'_>> {
+        if self.n == 1 {
+            self.cached(block)
+        } else {
+            None
+        }
+    }
+
     /// What the rows of the tile see of a block.
     #[inline(never)]
     pub(super) fn sight(&self, tile: &Tile<'_>, block: usize) -> Option<BlockSight> {
+        if self.cached(block).is_some_and(|block| !block.is_present()) {
+            return None;
+        }
         tile.block(block, |r| self.place(r))
     }
 
@@ -84,6 +108,12 @@ impl Run<'_> {
         };
         let (Place::New(slot) | Place::Sibling(slot)) = place;
         let o = stack.o(slot, group);
+        self.scale_by_values(block, columns);
+        if let (Some(cached), false) = (self.cached_for_one(block), only_visible) {
+            let p = &self.scores[columns.from..columns.to];
+            cached.weigh(p, columns.from, merge.map(|merge| [merge.x[0], merge.y[0]]), o);
+            return;
+        }
         match (only_visible, merge) {
             (false, None) => self.values(o, block, columns, Store),
             (false, Some(merge)) => self.values(o, block, columns, merge),

@@ -2,9 +2,10 @@
 //!
 //! Order: dot product (the micro-kernel, segments of 64), scale or softcap, bias, ALiBi, then -Infinity where hidden.
 
+use super::cache::HeadBlock;
 use super::mask::Columns;
 use super::run::Run;
-use super::spec::{ScoreScale, Spec, Tap};
+use super::spec::{ScoreScale, Source, Spec, Tap};
 use super::BLOCK_KV;
 use crate::kernel::gemm_tile::{gemm_tile, Add, AddScale, Scale, Store};
 use crate::kernel::tanh::tanh;
@@ -55,12 +56,48 @@ impl Run<'_> {
 
     /// Dot products, times a factor if one is given.
     fn dot(&mut self, group: usize, block: usize, panels: Range<usize>, factor: Option<f32>) {
+        if let Source::Cache(cache) = &self.spec.source {
+            let cached = cache.block(self.batch, block, self.kv_head);
+            if self.n == 1 {
+                cached.dot(self.query, self.plan.rows_per_tile * ROW_STRIDE, &mut self.scores[..BLOCK_KV]);
+                return self.multiply(&cached, panels, factor);
+            }
+            if let Some([_, _]) = cached.scales() {
+                self.dot_panels(group, block, panels.clone(), None);
+                return self.multiply(&cached, panels, factor);
+            }
+        }
+        self.dot_panels(group, block, panels, factor);
+    }
+
+    /// Dot products times the scales of int8 keys, then times a factor.
+    fn multiply(&mut self, cached: &HeadBlock<'_>, panels: Range<usize>, factor: Option<f32>) {
+        let scales = cached.scales().map(|[keys, _]| keys);
+        for row in self.scores.chunks_exact_mut(BLOCK_KV).take(self.n) {
+            for column in panels.start * NR..panels.end * NR {
+                if let Some(scales) = scales {
+                    row[column] *= scales[column];
+                }
+                if let Some(factor) = factor {
+                    row[column] *= factor;
+                }
+            }
+        }
+    }
+
+    fn dot_panels(&mut self, group: usize, block: usize, panels: Range<usize>, factor: Option<f32>) {
         let head_dim = self.spec.sizes.head_dim;
         let rows = self.plan.rows_per_tile;
         let last = self.plan.segments - 1;
+        let block_elements = BLOCK_KV * head_dim;
+        let block_keys = match &self.spec.source {
+            Source::Rows { .. } => &self.packed[(block - self.plan.first_block) * block_elements..],
+            Source::Cache(cache) => {
+                cache.block(self.batch, block, self.kv_head).keys_in_place().unwrap_or(self.key_copy)
+            }
+        };
         for panel in panels {
-            let keys = &self.packed[((block - self.plan.first_block) * (BLOCK_KV / NR) + panel) * NR * head_dim..]
-                [..NR * head_dim];
+            let keys = &block_keys[panel * NR * head_dim..][..NR * head_dim];
             let to = &mut self.scores[panel * NR..];
             for (segment, part) in keys.chunks(NR * ROW_STRIDE).enumerate() {
                 let a = &self.query[(segment * rows + group * MR) * ROW_STRIDE..][..MR * ROW_STRIDE];

@@ -1,8 +1,10 @@
 //! What a call asks for: sizes, options and operands, checked against each other.
 
 use super::bit_mask::BitMask;
+use super::cache::Cache;
 use super::operand::{Operand, Target};
 use super::shard::Shard;
+use super::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
 use crate::layout::{Shape, View, ViewMut};
 use core::ops::Range;
@@ -126,13 +128,21 @@ pub(super) enum ScoreScale {
     Capped(f32, f32),
 }
 
+/// Where keys and values come from.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// `[batch, kv_len, num_kv_heads, width]` each; keys are packed before they are used.
+    Rows { key: Operand<'a>, value: Operand<'a> },
+    /// Kept between calls, keys packed already.
+    Cache(Cache<'a>),
+}
+
 /// Operands and options that were checked against each other.
 pub struct Spec<'a> {
     pub(super) sizes: Sizes,
     pub(super) options: Options<'a>,
     pub(super) query: Operand<'a>,
-    pub(super) key: Operand<'a>,
-    pub(super) value: Operand<'a>,
+    pub(super) source: Source<'a>,
     pub(super) scale: f64,
     pub(super) score_scale: ScoreScale,
 }
@@ -206,13 +216,35 @@ impl<'a> Spec<'a> {
         key: impl Into<Operand<'a>>,
         value: impl Into<Operand<'a>>,
     ) -> Result<Self, Error> {
-        let (query, key, value) = (query.into(), key.into(), value.into());
-        sizes.validate()?;
-        let Sizes { batch, num_heads, num_kv_heads, q_len, kv_len, head_dim, value_head_dim, .. } = sizes;
-        let columns = options.shard.map_or(sizes.kv_end(), |shard| shard.total());
-        expect(query.shape(), [batch, q_len, num_heads], &[head_dim], Field::Query)?;
+        let (key, value) = (key.into(), value.into());
+        let Sizes { batch, num_kv_heads, kv_len, head_dim, value_head_dim, .. } = sizes;
         expect(key.shape(), [batch, kv_len, num_kv_heads], &[head_dim], Field::Key)?;
         expect(value.shape(), [batch, kv_len, num_kv_heads], &[value_head_dim], Field::Value)?;
+        Self::with_source(sizes, options, query.into(), Source::Rows { key, value })
+    }
+
+    /// The same over keys and values of a cache, which holds positions from 0 on: neither shards nor taps.
+    pub fn over_cache(
+        sizes: Sizes,
+        options: Options<'a>,
+        query: impl Into<Operand<'a>>,
+        cache: Cache<'a>,
+    ) -> Result<Self, Error> {
+        let Sizes { batch, num_kv_heads, kv_len, kv_start, head_dim, value_head_dim, .. } = sizes;
+        let format = cache.format();
+        let same =
+            [format.num_kv_heads, format.head_dim, format.value_head_dim] == [num_kv_heads, head_dim, value_head_dim];
+        if !same || kv_start != 0 || options.shard.is_some() || options.tap.is_some() || !cache.covers(batch, kv_len) {
+            return Err(Error::new(Reason::Value, Field::Key));
+        }
+        Self::with_source(sizes, options, query.into(), Source::Cache(cache))
+    }
+
+    fn with_source(sizes: Sizes, options: Options<'a>, query: Operand<'a>, source: Source<'a>) -> Result<Self, Error> {
+        sizes.validate()?;
+        let Sizes { batch, num_heads, q_len, head_dim, .. } = sizes;
+        let columns = options.shard.map_or(sizes.kv_end(), |shard| shard.total());
+        expect(query.shape(), [batch, q_len, num_heads], &[head_dim], Field::Query)?;
         if let Some(mask) = &options.mask {
             expect(mask.shape(), [batch, q_len, num_heads], &[columns, 1], Field::Mask)?;
         }
@@ -250,7 +282,7 @@ impl<'a> Spec<'a> {
             }
             Some(_) => return wrong(Field::Softcap),
         };
-        Ok(Self { sizes, options, query, key, value, scale, score_scale })
+        Ok(Self { sizes, options, query, source, scale, score_scale })
     }
 
     /// The sizes of the call.
@@ -262,6 +294,16 @@ impl<'a> Spec<'a> {
     pub(super) fn keys(&self, batch: usize) -> Range<usize> {
         let end = self.options.kv_lengths.get(batch).map_or(usize::MAX, |n| *n as usize).min(self.sizes.kv_end());
         self.sizes.kv_start..end.max(self.sizes.kv_start)
+    }
+
+    /// Lanes `from..` of the value at a position, as f32, without the scale that int8 has.
+    pub(super) fn value(&self, [batch, position, head]: [usize; 3], from: usize, to: &mut [f32]) {
+        match &self.source {
+            Source::Rows { value, .. } => value.copy([batch, position - self.sizes.kv_start, head], from, to),
+            Source::Cache(cache) => {
+                cache.block(batch, position / BLOCK_KV, head).value(position % BLOCK_KV, from, to);
+            }
+        }
     }
 
     /// Columns of a mask or bias that is not broadcast: one per key, those of other parts included.

@@ -1,8 +1,10 @@
 //! Exponentials of a block's scores and the weighted sum of its values.
 
+use super::cache::CacheDType;
 use super::mask::Columns;
 use super::operand::Operand;
 use super::run::Run;
+use super::spec::Source;
 use super::BLOCK_KV;
 use crate::kernel::exp::Exp2;
 use crate::kernel::gemm_tile::{gemm_tile, Epilogue, Merge};
@@ -15,9 +17,10 @@ impl Run<'_> {
     /// Turns four rows of scores into exponentials; gives their `m` and `l`.
     pub(super) fn exponentials(&mut self, columns: &Columns) -> ([f32; MR], [f32; MR]) {
         let panels = columns.panels();
-        let (mut m, mut l) = ([0.0; MR], [0.0; MR]);
+        let (mut m, mut l) = ([f32::NEG_INFINITY; MR], [0.0; MR]);
         let exp2 = Exp2::<Native>::new();
-        for (r, row) in self.scores.chunks_exact_mut(BLOCK_KV).enumerate() {
+        let rows = if self.cached_for_one(0).is_some() { 1 } else { MR };
+        for (r, row) in self.scores.chunks_exact_mut(BLOCK_KV).enumerate().take(rows) {
             let (row, _) = row[panels.start * NR..panels.end * NR].as_chunks_mut::<4>();
             m[r] = row_max::<Native>(row);
             // With nothing to see the base is 0, and every exponential +0.
@@ -29,15 +32,41 @@ impl Run<'_> {
 
     /// Lanes of the values that the micro-kernel reads where they lie; the rest come from the copy.
     fn lanes_in_place(&self) -> usize {
-        match self.spec.value {
-            Operand::F32(_) => self.spec.sizes.value_head_dim / NR * NR,
+        match &self.spec.source {
+            Source::Rows { value: Operand::F32(_), .. } => self.spec.sizes.value_head_dim / NR * NR,
+            Source::Cache(cache) if cache.format().dtype == CacheDType::F32 => self.plan.value_width,
             _ => 0,
+        }
+    }
+
+    /// Copies the keys of a block of a cache that are not f32, for tiles of more than one row.
+    pub(super) fn copy_keys(&mut self, block: usize) {
+        if let (Source::Cache(cache), false) = (&self.spec.source, self.key_copy.is_empty()) {
+            cache.block(self.batch, block, self.kv_head).copy_keys(self.key_copy);
+        }
+    }
+
+    /// Multiplies the exponentials by the scales of int8 values; their sums are those from before.
+    pub(super) fn scale_by_values(&mut self, block: usize, columns: &Columns) {
+        let Source::Cache(cache) = &self.spec.source else { return };
+        let Some([_, scales]) = cache.block(self.batch, block, self.kv_head).scales() else { return };
+        for row in self.scores.chunks_exact_mut(BLOCK_KV) {
+            for (p, scale) in row[columns.from..columns.to].iter_mut().zip(&scales[columns.from..]) {
+                *p *= scale;
+            }
         }
     }
 
     /// Copies what cannot be read where it lies, as panels `[lane / 8][64][8]` padded with zeros: the last lanes where
     /// they are no whole 8, and all of them where they are not f32.
     pub(super) fn copy_values(&mut self, block: usize) {
+        if self.value_copy.is_empty() {
+            return;
+        }
+        let value = match &self.spec.source {
+            Source::Rows { value, .. } => value,
+            Source::Cache(cache) => return cache.block(self.batch, block, self.kv_head).copy_values(self.value_copy),
+        };
         let (from, end) = (self.lanes_in_place(), self.spec.sizes.value_head_dim);
         let valid = self.spec.keys(self.batch);
         let start = block * BLOCK_KV;
@@ -46,7 +75,7 @@ impl Run<'_> {
             let n = NR.min(end - lane);
             for j in keys.clone() {
                 let to = &mut panel[(j - start) * NR..][..NR];
-                self.spec.value.copy([self.batch, j - valid.start, self.kv_head], lane, &mut to[..n]);
+                value.copy([self.batch, j - valid.start, self.kv_head], lane, &mut to[..n]);
                 to[n..].fill(0.0);
             }
         }
@@ -57,13 +86,15 @@ impl Run<'_> {
         let (from, n) = (columns.from, columns.to - columns.from);
         let width = self.plan.value_width;
         let in_place = self.lanes_in_place();
+        let cached = self.cached(block).and_then(|block| block.values_in_place());
         let a = &self.scores[from..];
         for lane in (0..width).step_by(NR) {
-            let b = match &self.spec.value {
-                Operand::F32(value) if lane < in_place => {
+            let b = match (&self.spec.source, cached) {
+                (Source::Rows { value: Operand::F32(value), .. }, _) if lane < in_place => {
                     let j = block * BLOCK_KV + from - self.spec.sizes.kv_start;
                     value.rows8(self.batch, j, self.kv_head, lane, n)
                 }
+                (_, Some(values)) => Rows8::strided(&values[from * width + lane..], width, n),
                 _ => {
                     let panel = &self.value_copy[(lane - in_place) * BLOCK_KV..][..BLOCK_KV * NR];
                     Rows8::packed(&panel[from * NR..], n)
@@ -92,8 +123,7 @@ impl Run<'_> {
                 let mut sum = [0.0f32; NR];
                 for c in (0..BLOCK_KV).filter(|c| seen[r] >> c & 1 == 1) {
                     let mut v = [0.0; NR];
-                    let j = block * BLOCK_KV + c - self.spec.sizes.kv_start;
-                    self.spec.value.copy([self.batch, j, self.kv_head], lane, &mut v[..n]);
+                    self.spec.value([self.batch, block * BLOCK_KV + c, self.kv_head], lane, &mut v[..n]);
                     for (sum, v) in sum.iter_mut().zip(v) {
                         *sum += p[c] * v;
                     }

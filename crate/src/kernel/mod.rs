@@ -14,6 +14,7 @@ pub mod portable;
 pub mod power;
 pub mod reduce;
 pub mod row;
+pub mod row_tile;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub mod simd128;
 pub mod sin_cos;
@@ -85,6 +86,12 @@ pub trait Lanes: Copy {
     fn copy_sign(self, sign: Self) -> Self;
     /// For `self` = 12582912 + n with n in [-126, 127]: 2^n. Any bits where `self` is not such a number.
     fn power_from_magic(self) -> Self;
+    /// Eight f16, given as bits, exactly.
+    fn widen_f16(eight: &[u16; 8]) -> [Self; 2];
+    /// Eight bf16, given as bits, exactly.
+    fn widen_bf16(eight: &[u16; 8]) -> [Self; 2];
+    /// Eight integers.
+    fn widen_i8(eight: &[i8; 8]) -> [Self; 2];
     /// The 4 x 4 matrix whose rows are given, transposed.
     fn transpose(rows: [Self; 4]) -> [Self; 4];
 

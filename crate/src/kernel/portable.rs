@@ -1,10 +1,16 @@
 //! `[f32; 4]`: the portable lanes and the bit-level truth of the crate.
 
+use super::convert::{bf16_to_f32, f16_to_f32};
 use super::Lanes;
 
 /// Four lanes in an array. Rust never fuses or reorders these operations, so their bits are IEEE-754's on every target.
 #[derive(Clone, Copy, Debug)]
 pub struct F32x4(pub [f32; 4]);
+
+#[inline(always)]
+fn widen<T: Copy>(eight: &[T; 8], f: impl Fn(T) -> f32) -> [F32x4; 2] {
+    [0, 4].map(|at| F32x4(core::array::from_fn(|i| f(eight[at + i]))))
+}
 
 impl F32x4 {
     #[inline(always)]
@@ -116,6 +122,18 @@ impl Lanes for F32x4 {
     #[inline(always)]
     fn power_from_magic(self) -> Self {
         Self(self.0.map(|z| f32::from_bits((z.to_bits() << 23).wrapping_add(0x3f80_0000))))
+    }
+    #[inline(always)]
+    fn widen_f16(eight: &[u16; 8]) -> [Self; 2] {
+        widen(eight, f16_to_f32)
+    }
+    #[inline(always)]
+    fn widen_bf16(eight: &[u16; 8]) -> [Self; 2] {
+        widen(eight, bf16_to_f32)
+    }
+    #[inline(always)]
+    fn widen_i8(eight: &[i8; 8]) -> [Self; 2] {
+        widen(eight, f32::from)
     }
     #[inline(always)]
     fn transpose(rows: [Self; 4]) -> [Self; 4] {

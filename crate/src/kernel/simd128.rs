@@ -85,6 +85,37 @@ impl Lanes for F32x4 {
         Self(i32x4_add(i32x4_shl(self.0, 23), u32x4_splat(0x3f80_0000)))
     }
     #[inline(always)]
+    fn widen_f16(eight: &[u16; 8]) -> [Self; 2] {
+        // SAFETY: the reference covers 16 readable bytes, and a wasm load needs no alignment.
+        let h = unsafe { v128_load(eight.as_ptr().cast()) };
+        [u32x4_extend_low_u16x8(h), u32x4_extend_high_u16x8(h)].map(|h| {
+            let magnitude = u32x4_shl(v128_and(h, u32x4_splat(0x7fff)), 13);
+            // As f32 these bits are 2^-112 times the value, subnormals included: one exact product.
+            let finite = f32x4_mul(magnitude, u32x4_splat(0x7780_0000));
+            let special = u32x4_gt(magnitude, u32x4_splat(0x0f7f_ffff));
+            let infinite = v128_or(magnitude, v128_and(special, u32x4_splat(0x7f80_0000)));
+            let sign = u32x4_shl(v128_and(h, u32x4_splat(0x8000)), 16);
+            Self(v128_or(v128_bitselect(infinite, finite, special), sign))
+        })
+    }
+    #[inline(always)]
+    fn widen_bf16(eight: &[u16; 8]) -> [Self; 2] {
+        // SAFETY: the reference covers 16 readable bytes, and a wasm load needs no alignment.
+        let h = unsafe { v128_load(eight.as_ptr().cast()) };
+        let zero = u32x4_splat(0);
+        // Each number's bits above a zero: one interleaving instruction.
+        [
+            Self(i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(zero, h)),
+            Self(i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(zero, h)),
+        ]
+    }
+    #[inline(always)]
+    fn widen_i8(eight: &[i8; 8]) -> [Self; 2] {
+        // SAFETY: the reference covers 8 readable bytes, and a wasm load needs no alignment.
+        let wide = unsafe { i16x8_load_extend_i8x8(eight.as_ptr()) };
+        [i32x4_extend_low_i16x8(wide), i32x4_extend_high_i16x8(wide)].map(|n| Self(f32x4_convert_i32x4(n)))
+    }
+    #[inline(always)]
     fn transpose(rows: [Self; 4]) -> [Self; 4] {
         let [a, b, c, d] = rows.map(|row| row.0);
         let ab_low = i32x4_shuffle::<0, 4, 1, 5>(a, b);

@@ -1,6 +1,7 @@
 //! Argument blocks become checked calls: the proof that what a block points at can be used.
 
 use super::block::{dtype, flag, weights_kind, Block, Operand as Place};
+use super::cache::CacheArgs;
 use super::memory::{contiguous, Span};
 use super::merge::PartialArgs;
 use super::program;
@@ -17,6 +18,7 @@ pub struct AttentionArgs {
     at: Span,
     bit_mask: Option<BitMask<'static>>,
     partial: Option<PartialArgs>,
+    cache: Option<CacheArgs>,
 }
 
 /// A call's scratch memory: packed keys, then one tile's workspace.
@@ -121,7 +123,7 @@ impl AttentionArgs {
         let at = Span::new(pointer, size_of::<Block>() as u64, 16, Field::Call)?;
         // SAFETY: the host writes the block before the call and not during it; a block is numbers only.
         let block = unsafe { at.slice::<Block>() }[0];
-        let mut args = Self { block, at, bit_mask: None, partial: None };
+        let mut args = Self { block, at, bit_mask: None, partial: None, cache: None };
         args.check()?;
         Ok(args)
     }
@@ -145,6 +147,11 @@ impl AttentionArgs {
         }
         let apart = |span: Span| keep_apart(&outputs, span);
         apart(self.at)?;
+        if self.block.cache != 0 {
+            let cache = CacheArgs::read(self.block.cache)?;
+            cache.keep_apart(&apart)?;
+            self.cache = Some(cache);
+        }
         for input in self.inputs_located().into_iter().flatten() {
             apart(input.span()?)?;
         }
@@ -184,7 +191,7 @@ impl AttentionArgs {
         self.block.plan_scratch_byte_length = number(plan.scratch().checked_mul(4))?;
         self.block.plan_passes = number(Some(plan.passes))?;
         // Products of sizes that fit; computed in usize they could still wrap.
-        self.block.plan_pack_tiles = number(plan.units_per_pass.checked_mul(plan.blocks))?;
+        self.block.plan_pack_tiles = number(Some(plan.pack_tiles()))?;
         self.block.plan_attend_tiles = number(plan.units_per_pass.checked_mul(plan.row_tiles))?;
         // SAFETY: as in `read`; no reference to the block is held here.
         let place = unsafe { self.at.slice_mut::<Block>() };
@@ -217,10 +224,13 @@ impl AttentionArgs {
         let given = |place: &Place, width, field| {
             (place.pointer != 0).then(|| self.located(place, b.q_len, b.num_heads, width, field))
         };
+        let rows = |place: &Place, width, field| {
+            (b.cache == 0).then(|| self.located(place, b.kv_len, b.num_kv_heads, width, field))
+        };
         [
             Some(self.located(&b.query, b.q_len, b.num_heads, b.head_dim, Field::Query)),
-            Some(self.located(&b.key, b.kv_len, b.num_kv_heads, b.head_dim, Field::Key)),
-            Some(self.located(&b.value, b.kv_len, b.num_kv_heads, b.value_head_dim, Field::Value)),
+            rows(&b.key, b.head_dim, Field::Key),
+            rows(&b.value, b.value_head_dim, Field::Value),
             given(&b.mask, b.mask_width, Field::Mask),
             given(&b.bias, b.bias_width, Field::Bias),
         ]
@@ -312,7 +322,10 @@ impl AttentionArgs {
             tap,
             shard: self.partial.as_ref().map(|partial| partial.shard),
         };
-        Spec::new(self.sizes(), options, operand(query)?, operand(key)?, operand(value)?)
+        match &self.cache {
+            Some(cache) => Spec::over_cache(self.sizes(), options, operand(query)?, cache.cache()?),
+            None => Spec::new(self.sizes(), options, operand(query)?, operand(key)?, operand(value)?),
+        }
     }
 
     /// Where results go.

@@ -107,6 +107,8 @@ pub struct Block {
     pub plan_attend_tiles: u32,
     /// A `PartialBlock`, where the keys are a part of more; nothing else is written then.
     pub partial: u32,
+    /// A `CacheBlock`, where keys and values are those of a cache; `key` and `value` are then not looked at.
+    pub cache: u32,
 }
 
 macro_rules! offsets {
@@ -121,5 +123,5 @@ offsets! {
     query key value out lse mask mask_width bias bias_width window_left window_right window_first
     q_offset kv_lengths q_lengths alibi_slopes sinks program program_length
     weights weights_kind weights_count weights_extra tap tap_stage
-    scratch scratch_byte_length plan_scratch_byte_length plan_passes plan_pack_tiles plan_attend_tiles partial
+    scratch scratch_byte_length plan_scratch_byte_length plan_passes plan_pack_tiles plan_attend_tiles partial cache
 }

@@ -6,6 +6,7 @@
 
 mod abi;
 mod block;
+mod cache;
 mod fingerprint;
 mod memory;
 mod merge;
@@ -19,6 +20,7 @@ use crate::attention::shard::Shard;
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{exp::exp2, tanh::tanh, Lanes, Native};
 use abi::{AttentionArgs, FunctionArgs};
+use cache::CacheCall;
 use merge::MergeArgs;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -26,6 +28,7 @@ const KIND_ATTENTION: u32 = 1;
 const KIND_FUNCTION: u32 = 2;
 const KIND_MERGE: u32 = 3;
 const KIND_OPERATOR: u32 = 4;
+const KIND_CACHE: u32 = 5;
 const PHASE_PACK: u32 = 0;
 const PHASE_ATTEND: u32 = 1;
 
@@ -61,6 +64,7 @@ pub fn plan(kind: u32, args: u32) -> u32 {
         KIND_FUNCTION => FunctionArgs::read(args).map(|_| ()),
         KIND_MERGE => MergeArgs::read(args).map(|_| ()),
         KIND_OPERATOR => operator::plan(args),
+        KIND_CACHE => CacheCall::read(args).map(|_| ()),
         _ => Err(UNKNOWN),
     })
 }
@@ -73,6 +77,8 @@ pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32) -> u
         (KIND_ATTENTION, PHASE_ATTEND) => attend(args, pass, from, to),
         (KIND_FUNCTION, 0) => apply_function(args),
         (KIND_MERGE, 0) => merge(args, from, to),
+        (KIND_CACHE, 0) => CacheCall::read(args).and_then(|call| call.append()),
+        (KIND_CACHE, 1) => CacheCall::read(args).and_then(|call| call.read_back()),
         (KIND_OPERATOR, _) => operator::run(args, phase, from, to),
         _ => Err(UNKNOWN),
     })

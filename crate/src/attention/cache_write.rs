@@ -1,0 +1,221 @@
+//! Writing keys and values into a cache, and reading them back.
+//!
+//! f16 and bf16: rounded to nearest even, overflow to Infinity, subnormals kept. int8, per position and head: `s = f32(max |x| / 127)`,
+//! `x8 = round half to even(x / s)`; a row of zeros has s = 0; a row that is not finite is refused by [`CacheMut::accepts`].
+
+use super::cache::{CacheDType, Format};
+use super::operand::Operand;
+use super::BLOCK_KV;
+use crate::error::{Error, Field, Reason};
+use crate::kernel::convert::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
+use crate::kernel::NR;
+use crate::layout::blocks::{BlocksMut, Stored};
+use crate::layout::ViewMut;
+
+/// Lanes of a row that are converted at a time.
+const CHUNK: usize = 64;
+/// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even.
+const MAGIC: f32 = 12_582_912.0;
+/// The largest magnitude of int8: -128 is not used.
+const LARGEST: f32 = 127.0;
+
+/// A cache to write.
+pub struct CacheMut<'a> {
+    format: Format,
+    blocks: BlocksMut<'a>,
+    blocks_per_row: usize,
+}
+
+/// Which of the two is meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Key,
+    Value,
+}
+
+/// Elements of one position, `stride` elements apart in groups of `run`.
+#[derive(Clone, Copy)]
+struct Places {
+    at: usize,
+    stride: usize,
+}
+
+impl<'a> CacheMut<'a> {
+    /// A cache whose table has `blocks_per_row` entries per batch row.
+    pub fn new(format: Format, blocks: BlocksMut<'a>, blocks_per_row: usize) -> Result<Self, Error> {
+        format.validate()?;
+        Ok(Self { format, blocks, blocks_per_row })
+    }
+
+    /// Whether all rows of a tensor can be stored: for int8 they must be finite.
+    pub fn accepts(&self, rows: &Operand<'_>, counts: &[u32]) -> bool {
+        if self.format.dtype != CacheDType::Int8 {
+            return true;
+        }
+        let [batch, seq, heads] = rows.shape().sizes;
+        let width = rows.shape().width;
+        let mut chunk = [0.0; CHUNK];
+        for b in 0..batch {
+            for i in 0..seq.min(counts.get(b).map_or(seq, |n| *n as usize)) {
+                for h in 0..heads {
+                    for from in (0..width).step_by(CHUNK) {
+                        let chunk = &mut chunk[..CHUNK.min(width - from)];
+                        rows.copy([b, i, h], from, chunk);
+                        if chunk.iter().any(|x| !x.is_finite()) {
+                            return false;
+                        }
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Writes the first `counts[b]` rows of each batch row at positions from `starts[b]` on.
+    pub fn append(
+        &mut self,
+        key: &Operand<'_>,
+        value: &Operand<'_>,
+        starts: &[u32],
+        counts: &[u32],
+    ) -> Result<(), Error> {
+        for (b, (start, count)) in starts.iter().zip(counts).enumerate() {
+            for i in 0..*count as usize {
+                for h in 0..self.format.num_kv_heads {
+                    let position = *start as usize + i;
+                    self.write(Part::Key, key, [b, i, h], position)?;
+                    self.write(Part::Value, value, [b, i, h], position)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads positions from `from` on of every batch row, as f32.
+    pub fn read(&mut self, from: usize, key: &mut ViewMut<'_>, value: &mut ViewMut<'_>) -> Result<(), Error> {
+        let [batch, n, heads] = key.shape().sizes;
+        for b in 0..batch {
+            for i in 0..n {
+                for h in 0..heads {
+                    self.read_row(Part::Key, [b, from + i, h], key.row(b, i, h))?;
+                    self.read_row(Part::Value, [b, from + i, h], value.row(b, i, h))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&self, batch: usize, position: usize) -> Result<usize, Error> {
+        let block = position / BLOCK_KV;
+        match block < self.blocks_per_row {
+            true => Ok(batch * self.blocks_per_row + block),
+            false => Err(Error::new(Reason::Bounds, Field::Key)),
+        }
+    }
+
+    /// Where the lanes of a position lie, in elements from the start of the part.
+    fn places(&self, part: Part, position: usize) -> Places {
+        let column = position % BLOCK_KV;
+        match part {
+            Part::Key => Places { at: column / NR * NR * self.format.head_dim + column % NR, stride: NR },
+            Part::Value => Places { at: column * self.format.value_width(), stride: 1 },
+        }
+    }
+
+    /// The elements of a part of a block.
+    fn elements<T: Stored>(&mut self, part: Part, entry: usize, head: usize) -> Result<&mut [T], Error> {
+        let format = &self.format;
+        let (at, n) = match part {
+            Part::Key => (format.keys_at(head), BLOCK_KV * format.head_dim),
+            Part::Value => (format.values_at(head), BLOCK_KV * format.value_width()),
+        };
+        self.blocks.slice(entry, at, n).ok_or(Error::new(Reason::Bounds, Field::Key))
+    }
+
+    fn write(&mut self, part: Part, rows: &Operand<'_>, index: [usize; 3], position: usize) -> Result<(), Error> {
+        let [batch, _, head] = index;
+        let entry = self.entry(batch, position)?;
+        let places = self.places(part, position);
+        let width = rows.shape().width;
+        let dtype = self.format.dtype;
+        let scale = if dtype == CacheDType::Int8 { self.write_scale(part, rows, index, entry, position)? } else { 0.0 };
+        let mut chunk = [0.0; CHUNK];
+        for from in (0..width).step_by(CHUNK) {
+            let chunk = &mut chunk[..CHUNK.min(width - from)];
+            rows.copy(index, from, chunk);
+            let places = Places { at: places.at + from * places.stride, ..places };
+            match dtype {
+                CacheDType::F32 => put(self.elements(part, entry, head)?, places, chunk, |x| x),
+                CacheDType::F16 => put(self.elements(part, entry, head)?, places, chunk, f32_to_f16),
+                CacheDType::Bf16 => put(self.elements(part, entry, head)?, places, chunk, f32_to_bf16),
+                CacheDType::Int8 => put(self.elements(part, entry, head)?, places, chunk, |x| quantise(x, scale)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes and stores the scale of a row of int8.
+    fn write_scale(
+        &mut self,
+        part: Part,
+        rows: &Operand<'_>,
+        index: [usize; 3],
+        entry: usize,
+        position: usize,
+    ) -> Result<f32, Error> {
+        let width = rows.shape().width;
+        let (mut largest, mut chunk) = (0.0f32, [0.0; CHUNK]);
+        for from in (0..width).step_by(CHUNK) {
+            let chunk = &mut chunk[..CHUNK.min(width - from)];
+            rows.copy(index, from, chunk);
+            largest = chunk.iter().fold(largest, |largest, x| largest.max(x.abs()));
+        }
+        let scale = largest / LARGEST;
+        *self.scale(part, entry, index[2], position)? = scale;
+        Ok(scale)
+    }
+
+    fn scale(&mut self, part: Part, entry: usize, head: usize, position: usize) -> Result<&mut f32, Error> {
+        let at = self.format.scales_at(head);
+        let scales = self.blocks.slice::<f32>(entry, at, 2 * BLOCK_KV).ok_or(Error::new(Reason::Bounds, Field::Key))?;
+        Ok(&mut scales[if part == Part::Key { 0 } else { BLOCK_KV } + position % BLOCK_KV])
+    }
+
+    fn read_row(&mut self, part: Part, [batch, position, head]: [usize; 3], to: &mut [f32]) -> Result<(), Error> {
+        let entry = self.entry(batch, position)?;
+        let places = self.places(part, position);
+        match self.format.dtype {
+            CacheDType::F32 => take(self.elements(part, entry, head)?, places, to, |x: f32| x),
+            CacheDType::F16 => take(self.elements(part, entry, head)?, places, to, f16_to_f32),
+            CacheDType::Bf16 => take(self.elements(part, entry, head)?, places, to, bf16_to_f32),
+            CacheDType::Int8 => {
+                let scale = *self.scale(part, entry, head, position)?;
+                take(self.elements(part, entry, head)?, places, to, |x: i8| f32::from(x) * scale);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `x / s` to the nearest integer, ties to even.
+fn quantise(x: f32, scale: f32) -> i8 {
+    if scale == 0.0 {
+        return 0;
+    }
+    // Where the scale is subnormal the quotient can lie past 127.
+    ((x / scale).clamp(-LARGEST, LARGEST) + MAGIC - MAGIC) as i8
+}
+
+#[inline(always)]
+fn put<T>(elements: &mut [T], places: Places, values: &[f32], convert: impl Fn(f32) -> T) {
+    for (to, x) in elements[places.at..].iter_mut().step_by(places.stride).zip(values) {
+        *to = convert(*x);
+    }
+}
+
+#[inline(always)]
+fn take<T: Copy>(elements: &[T], places: Places, to: &mut [f32], convert: impl Fn(T) -> f32) {
+    for (to, x) in to.iter_mut().zip(elements[places.at..].iter().step_by(places.stride)) {
+        *to = convert(*x);
+    }
+}
