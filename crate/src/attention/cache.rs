@@ -3,19 +3,21 @@
 //! A block holds 64 positions, from a multiple of 64 on, of all heads of a batch row; a table says where each block lies, so a
 //! cache that grows, a ring and pages shared by forks are the same thing here. Inside a block, for each head:
 //! ```text
-//! keys [8 panels][head_dim][8]   values [64][value_width]   24 unused   int8 only: 64 key scales, 64 value scales (f32)
+//! keys [2][head_dim][32]   values [value_width / 32][64][32]   24 unused   int8 only: 64 key scales, 64 value scales (f32)
 //! ```
-//! Keys lie in the panels that the micro-kernels read, so that attending copies nothing; `value_width` is `value_head_dim`
-//! rounded up to 8. Lanes past `value_head_dim` are 0, and so are the values of positions that were never written.
+//! Keys and values lie in panels of 32 columns, which the micro-kernels read from first to last, so that attending copies
+//! nothing; `value_width` is `value_head_dim` rounded up to 8, and the last panel of the values is as wide as is left.
+//! Lanes past `value_head_dim` are 0, and so are the values of positions that were never written.
 
 use super::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
-use crate::kernel::row_tile::{Elements, PANELS};
+use crate::kernel::row_tile::{Elements, COLUMNS};
 use crate::kernel::{Lanes, Native, NR, ROW_STRIDE};
 use crate::layout::blocks::Blocks;
+use crate::layout::Rows8;
 
 /// Elements behind a head's values that the row kernel may read and whose sums nobody takes.
-const SLACK: usize = (PANELS - 1) * NR;
+const SLACK: usize = COLUMNS - NR;
 
 /// How elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,17 @@ impl Format {
     /// Lanes of a stored value.
     pub fn value_width(&self) -> usize {
         self.value_head_dim.next_multiple_of(NR)
+    }
+
+    /// Where the elements of a column of the keys lie in a head's keys: the first, and how far apart they are.
+    pub(super) fn key_column(&self, column: usize) -> (usize, usize) {
+        (column / COLUMNS * COLUMNS * self.head_dim + column % COLUMNS, COLUMNS)
+    }
+
+    /// Where a lane of the values lies in a head's values: its place in column 0, and how far apart columns are.
+    pub(super) fn value_lane(&self, lane: usize) -> (usize, usize) {
+        let panel = lane / COLUMNS * COLUMNS;
+        (panel * BLOCK_KV + lane % COLUMNS, COLUMNS.min(self.value_width() - panel))
     }
 
     fn head_byte_length(&self) -> usize {
@@ -177,42 +190,56 @@ impl<'a> HeadBlock<'a> {
         self.cache.blocks.slice::<f32>(self.entry, 0, 0).is_some()
     }
 
-    /// The key panels where they lie, if they are f32.
-    pub(super) fn keys_in_place(&self) -> Option<&'a [f32]> {
+    /// The keys as f32, without scales: where they lie, or copied.
+    pub(super) fn keys_f32<'b>(&self, copy: &'b [f32]) -> &'b [f32]
+    where
+        'a: 'b,
+    {
         match self.keys() {
-            Elements::F32(keys) => Some(keys),
-            _ => None,
+            Elements::F32(keys) => keys,
+            _ => copy,
         }
     }
 
-    /// The values where they lie, if they are f32: rows of `value_width`.
-    pub(super) fn values_in_place(&self) -> Option<&'a [f32]> {
+    /// The values as f32, without scales: where they lie, or copied.
+    pub(super) fn values_f32<'b>(&self, copy: &'b [f32]) -> &'b [f32]
+    where
+        'a: 'b,
+    {
         match self.values() {
-            Elements::F32(values) => Some(values),
-            _ => None,
+            Elements::F32(values) => values,
+            _ => copy,
         }
     }
 
-    /// The key panels as f32, without scales.
+    /// Eight columns of keys, steps `from..from + n` of the head: the B operand of a tile.
+    pub(super) fn key_rows8<'b>(&self, keys: &'b [f32], panel: usize, from: usize, n: usize) -> Rows8<'b> {
+        let (at, stride) = self.cache.format.key_column(panel * NR);
+        Rows8::strided(&keys[at + from * stride..], stride, n)
+    }
+
+    /// Eight lanes of the values of columns `from..from + n`: the B operand of a tile.
+    pub(super) fn value_rows8<'b>(&self, values: &'b [f32], lane: usize, from: usize, n: usize) -> Rows8<'b> {
+        let (at, stride) = self.cache.format.value_lane(lane);
+        Rows8::strided(&values[at + from * stride..], stride, n)
+    }
+
+    /// All keys as f32, in their order and without scales.
     pub(super) fn copy_keys(&self, to: &mut [f32]) {
         self.keys().widen(to);
     }
 
-    /// The values as f32 panels `[lane / 8][64][8]`, without scales.
-    #[inline(never)]
+    /// All values as f32, in their order and without scales.
     pub(super) fn copy_values(&self, to: &mut [f32]) {
-        let width = self.cache.format.value_width();
-        let values = self.values();
-        for (lane, panel) in to.chunks_exact_mut(BLOCK_KV * NR).enumerate() {
-            for (j, to) in panel.chunks_exact_mut(NR).enumerate() {
-                values.from(j * width + lane * NR).widen(to);
-            }
-        }
+        self.values().widen(to);
     }
 
-    /// Lanes `from..` of the value at a column, as f32, without its scale.
+    /// Lanes `from..` of the value at a column, at most 8 and from a multiple of 8 on, as f32 without its scale.
     pub(super) fn value(&self, column: usize, from: usize, to: &mut [f32]) {
-        self.values().from(column * self.cache.format.value_width() + from).widen(to);
+        for (eight, to) in to.chunks_mut(NR).enumerate() {
+            let (at, stride) = self.cache.format.value_lane(from + eight * NR);
+            self.values().from(at + column * stride).widen(to);
+        }
     }
 
     /// Dot products of one query row, given in segments of 64 `segment_stride` elements apart, with all 64 keys.
@@ -220,16 +247,12 @@ impl<'a> HeadBlock<'a> {
     pub(super) fn dot(&self, query: &[f32], segment_stride: usize, scores: &mut [f32]) {
         let head_dim = self.cache.format.head_dim;
         let keys = self.keys();
-        for (half, scores) in scores.chunks_exact_mut(PANELS * NR).enumerate() {
-            let keys = keys.from(half * PANELS * NR * head_dim);
-            let (scores, _) = scores.as_chunks_mut::<NR>();
+        for (half, scores) in scores.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
             for from in (0..head_dim).step_by(ROW_STRIDE) {
                 let a = &query[from / ROW_STRIDE * segment_stride..][..ROW_STRIDE.min(head_dim - from)];
-                let mut sums = [[0.0; NR]; PANELS];
-                keys.from(from * NR).row_tile(a, head_dim * NR, NR, &mut sums);
-                for (to, sum) in scores.iter_mut().zip(&sums) {
-                    combine(to, sum, (from > 0).then_some([1.0; 2]));
-                }
+                let mut sums = [0.0; COLUMNS];
+                keys.from((half * head_dim + from) * COLUMNS).row_tile(a, COLUMNS, &mut sums);
+                combine(scores, &sums, (from > 0).then_some([1.0; 2]));
             }
         }
     }
@@ -237,23 +260,22 @@ impl<'a> HeadBlock<'a> {
     /// Adds the values of columns `from..`, weighted by `p`, to an accumulator: `o = o x + sum y`, or `o = sum`.
     #[inline(never)]
     pub(super) fn weigh(&self, p: &[f32], from: usize, factors: Option<[f32; 2]>, o: &mut [f32]) {
-        let width = self.cache.format.value_width();
+        let format = &self.cache.format;
         let values = self.values();
-        for (tile, o) in o[..width].chunks_mut(PANELS * NR).enumerate() {
-            let mut sums = [[0.0; NR]; PANELS];
-            values.from(from * width + tile * PANELS * NR).row_tile(p, NR, width, &mut sums);
-            for (o, sum) in o.as_chunks_mut::<NR>().0.iter_mut().zip(&sums) {
-                combine(o, sum, factors);
-            }
+        for (panel, o) in o[..format.value_width()].chunks_mut(COLUMNS).enumerate() {
+            let (at, stride) = format.value_lane(panel * COLUMNS);
+            let mut sums = [0.0; COLUMNS];
+            values.from(at + from * stride).row_tile(p, stride, &mut sums);
+            combine(o, &sums, factors);
         }
     }
 }
 
 /// `to = to x + sum y`, each product rounded, or `to = sum`. Factors of 1 change no bit.
 #[inline(always)]
-fn combine(to: &mut [f32; NR], sum: &[f32; NR], factors: Option<[f32; 2]>) {
+fn combine(to: &mut [f32], sum: &[f32; COLUMNS], factors: Option<[f32; 2]>) {
     let Some([x, y]) = factors else {
-        *to = *sum;
+        to.copy_from_slice(&sum[..to.len()]);
         return;
     };
     let (x, y) = (Native::splat(x), Native::splat(y));

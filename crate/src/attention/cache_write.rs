@@ -8,12 +8,12 @@ use super::operand::Operand;
 use super::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
 use crate::kernel::convert::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
-use crate::kernel::NR;
+use crate::kernel::row_tile::COLUMNS;
 use crate::layout::blocks::{BlocksMut, Stored};
 use crate::layout::ViewMut;
 
-/// Lanes of a row that are converted at a time.
-const CHUNK: usize = 64;
+/// Lanes of a row that are converted at a time: those of a panel.
+const CHUNK: usize = COLUMNS;
 /// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even.
 const MAGIC: f32 = 12_582_912.0;
 /// The largest magnitude of int8: -128 is not used.
@@ -113,12 +113,18 @@ impl<'a> CacheMut<'a> {
         }
     }
 
-    /// Where the lanes of a position lie, in elements from the start of the part.
-    fn places(&self, part: Part, position: usize) -> Places {
+    /// Where lanes from a multiple of 32 on lie for a position, in elements from the start of the part.
+    fn places(&self, part: Part, position: usize, lane: usize) -> Places {
         let column = position % BLOCK_KV;
         match part {
-            Part::Key => Places { at: column / NR * NR * self.format.head_dim + column % NR, stride: NR },
-            Part::Value => Places { at: column * self.format.value_width(), stride: 1 },
+            Part::Key => {
+                let (at, stride) = self.format.key_column(column);
+                Places { at: at + lane * stride, stride }
+            }
+            Part::Value => {
+                let (at, stride) = self.format.value_lane(lane);
+                Places { at: at + column * stride, stride: 1 }
+            }
         }
     }
 
@@ -135,7 +141,6 @@ impl<'a> CacheMut<'a> {
     fn write(&mut self, part: Part, rows: &Operand<'_>, index: [usize; 3], position: usize) -> Result<(), Error> {
         let [batch, _, head] = index;
         let entry = self.entry(batch, position)?;
-        let places = self.places(part, position);
         let width = rows.shape().width;
         let dtype = self.format.dtype;
         let scale = if dtype == CacheDType::Int8 { self.write_scale(part, rows, index, entry, position)? } else { 0.0 };
@@ -143,7 +148,7 @@ impl<'a> CacheMut<'a> {
         for from in (0..width).step_by(CHUNK) {
             let chunk = &mut chunk[..CHUNK.min(width - from)];
             rows.copy(index, from, chunk);
-            let places = Places { at: places.at + from * places.stride, ..places };
+            let places = self.places(part, position, from);
             match dtype {
                 CacheDType::F32 => put(self.elements(part, entry, head)?, places, chunk, |x| x),
                 CacheDType::F16 => put(self.elements(part, entry, head)?, places, chunk, f32_to_f16),
@@ -183,14 +188,16 @@ impl<'a> CacheMut<'a> {
 
     fn read_row(&mut self, part: Part, [batch, position, head]: [usize; 3], to: &mut [f32]) -> Result<(), Error> {
         let entry = self.entry(batch, position)?;
-        let places = self.places(part, position);
-        match self.format.dtype {
-            CacheDType::F32 => take(self.elements(part, entry, head)?, places, to, |x: f32| x),
-            CacheDType::F16 => take(self.elements(part, entry, head)?, places, to, f16_to_f32),
-            CacheDType::Bf16 => take(self.elements(part, entry, head)?, places, to, bf16_to_f32),
-            CacheDType::Int8 => {
-                let scale = *self.scale(part, entry, head, position)?;
-                take(self.elements(part, entry, head)?, places, to, |x: i8| f32::from(x) * scale);
+        for (chunk, to) in to.chunks_mut(CHUNK).enumerate() {
+            let places = self.places(part, position, chunk * CHUNK);
+            match self.format.dtype {
+                CacheDType::F32 => take(self.elements(part, entry, head)?, places, to, |x: f32| x),
+                CacheDType::F16 => take(self.elements(part, entry, head)?, places, to, f16_to_f32),
+                CacheDType::Bf16 => take(self.elements(part, entry, head)?, places, to, bf16_to_f32),
+                CacheDType::Int8 => {
+                    let scale = *self.scale(part, entry, head, position)?;
+                    take(self.elements(part, entry, head)?, places, to, |x: i8| f32::from(x) * scale);
+                }
             }
         }
         Ok(())

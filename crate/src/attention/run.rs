@@ -25,7 +25,7 @@ pub(super) struct Run<'a> {
     pub(super) n: usize,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// The query row and head of a row of the tile.
     pub(super) fn place(&self, r: usize) -> (usize, usize) {
         let group = self.spec.sizes.group();
@@ -40,7 +40,7 @@ impl Run<'_> {
 
     /// A block of the cache, where there is one.
     #[inline(always)]
-    pub(super) fn cached(&self, block: usize) -> Option<HeadBlock<'_>> {
+    pub(super) fn cached(&self, block: usize) -> Option<HeadBlock<'a>> {
         match &self.spec.source {
             Source::Rows { .. } => None,
             Source::Cache(cache) => Some(cache.block(self.batch, block, self.kv_head)),
@@ -49,7 +49,7 @@ impl Run<'_> {
 
     /// A block of the cache, where it serves one row alone.
     #[inline(always)]
-    pub(super) fn cached_for_one(&self, block: usize) -> Option<HeadBlock<'_>> {
+    pub(super) fn cached_for_one(&self, block: usize) -> Option<HeadBlock<'a>> {
         if self.n == 1 {
             self.cached(block)
         } else {

@@ -90,18 +90,21 @@ impl Run<'_> {
         let rows = self.plan.rows_per_tile;
         let last = self.plan.segments - 1;
         let block_elements = BLOCK_KV * head_dim;
-        let block_keys = match &self.spec.source {
-            Source::Rows { .. } => &self.packed[(block - self.plan.first_block) * block_elements..],
-            Source::Cache(cache) => {
-                cache.block(self.batch, block, self.kv_head).keys_in_place().unwrap_or(self.key_copy)
-            }
+        let cached = self.cached(block);
+        let keys = match &cached {
+            None => &self.packed[(block - self.plan.first_block) * block_elements..],
+            Some(cached) => cached.keys_f32(self.key_copy),
         };
         for panel in panels {
-            let keys = &block_keys[panel * NR * head_dim..][..NR * head_dim];
             let to = &mut self.scores[panel * NR..];
-            for (segment, part) in keys.chunks(NR * ROW_STRIDE).enumerate() {
+            for segment in 0..=last {
+                let from = segment * ROW_STRIDE;
+                let n = ROW_STRIDE.min(head_dim - from);
                 let a = &self.query[(segment * rows + group * MR) * ROW_STRIDE..][..MR * ROW_STRIDE];
-                let b = Rows8::packed(part, part.len() / NR);
+                let b = match &cached {
+                    None => Rows8::packed(&keys[(panel * head_dim + from) * NR..], n),
+                    Some(cached) => cached.key_rows8(keys, panel, from, n),
+                };
                 match (segment, factor.filter(|_| segment == last)) {
                     (0, Some(factor)) => gemm_tile::<Native, _>(a, b, to, BLOCK_KV, Scale(factor)),
                     (0, None) => gemm_tile::<Native, _>(a, b, to, BLOCK_KV, Store),

@@ -86,7 +86,7 @@ impl Run<'_> {
         let (from, n) = (columns.from, columns.to - columns.from);
         let width = self.plan.value_width;
         let in_place = self.lanes_in_place();
-        let cached = self.cached(block).and_then(|block| block.values_in_place());
+        let cached = self.cached(block);
         let a = &self.scores[from..];
         for lane in (0..width).step_by(NR) {
             let b = match (&self.spec.source, cached) {
@@ -94,7 +94,7 @@ impl Run<'_> {
                     let j = block * BLOCK_KV + from - self.spec.sizes.kv_start;
                     value.rows8(self.batch, j, self.kv_head, lane, n)
                 }
-                (_, Some(values)) => Rows8::strided(&values[from * width + lane..], width, n),
+                (_, Some(cached)) => cached.value_rows8(cached.values_f32(self.value_copy), lane, from, n),
                 _ => {
                     let panel = &self.value_copy[(lane - in_place) * BLOCK_KV..][..BLOCK_KV * NR];
                     Rows8::packed(&panel[from * NR..], n)

@@ -117,42 +117,40 @@ impl<'a> BlocksMut<'a> {
     }
 }
 
-/// The inner steps of one row: an element of A and eight elements of each of `P` panels of B at a time.
-pub struct RowSteps<'a, E, const P: usize> {
+/// The inner steps of one row: an element of A and 32 contiguous elements of B at a time.
+pub struct RowSteps<'a, E> {
     a: *const f32,
     a_end: *const f32,
-    b: [*const E; P],
+    b: *const E,
     stride: usize,
     life: PhantomData<&'a [E]>,
 }
 
-impl<'a, E: Stored, const P: usize> RowSteps<'a, E, P> {
-    /// Pairs a row with panels `panel_stride` elements apart, whose steps are `stride` elements apart.
+impl<'a, E: Stored> RowSteps<'a, E> {
+    /// Pairs a row with the rows of B, `stride` elements apart.
     #[inline(always)]
-    pub fn new(a: &'a [f32], b: &'a [E], panel_stride: usize, stride: usize) -> Self {
-        assert!(a.is_empty() || (P - 1) * panel_stride + (a.len() - 1) * stride + 8 <= b.len());
+    pub fn new(a: &'a [f32], b: &'a [E], stride: usize) -> Self {
+        assert!(a.is_empty() || (a.len() - 1) * stride + 32 <= b.len());
         let range = a.as_ptr_range();
-        let b = core::array::from_fn(|panel| b.as_ptr().wrapping_add(panel * panel_stride));
-        Self { a: range.start, a_end: range.end, b, stride, life: PhantomData }
+        Self { a: range.start, a_end: range.end, b: b.as_ptr(), stride, life: PhantomData }
     }
 }
 
-impl<'a, E: Stored, const P: usize> Iterator for RowSteps<'a, E, P> {
-    type Item = (&'a f32, [&'a [E; 8]; P]);
+impl<'a, E: Stored> Iterator for RowSteps<'a, E> {
+    type Item = (&'a f32, &'a [[E; 8]; 4]);
 
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.a == self.a_end {
             return None;
         }
-        // SAFETY: `new` proved that every panel has eight elements at each of A's steps; the end pointer stops after them. The
-        // steps past the last are computed wrapping and never read.
+        // SAFETY: `new` proved that B has 32 elements at each of A's steps; the end pointer stops after them. The step past the
+        // last is computed wrapping and never read.
         unsafe {
-            let a = &*self.a;
-            let b = self.b.map(|b| &*b.cast());
+            let steps = (&*self.a, &*self.b.cast());
             self.a = self.a.add(1);
-            self.b = self.b.map(|b| b.wrapping_add(self.stride));
-            Some((a, b))
+            self.b = self.b.wrapping_add(self.stride);
+            Some(steps)
         }
     }
 }
