@@ -14,10 +14,10 @@ import type { FloatDType } from "./dtype.ts";
 import { SaccadeRangeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { describeRow, resolveAttention } from "./layout/attention.ts";
-import { captureAttention } from "./layout/attention-capture.ts";
+import { type CapturedAttention, captureAttention } from "./layout/attention-capture.ts";
 import type { TensorInput } from "./tensor.ts";
-import { runAttention } from "./wasm/attention.ts";
-import type { Destination } from "./wasm/call.ts";
+import { type AttentionOutcome, runAttention } from "./wasm/attention.ts";
+import type { AttentionCall, Destination } from "./wasm/call.ts";
 import { hasPaddedParts, runPadded } from "./wasm/packed.ts";
 
 const CALLER = "attention";
@@ -114,10 +114,17 @@ export function attend(query: unknown, key: unknown, value: unknown, options: un
       `${caller}: ${describeRow(call, outcome.emptyRow)} ${lacks}, and options.onEmptyRow is "throw"`,
     );
   }
-  const { targets } = captured;
-  const { lse, weights, tap } = call;
+  return resultsOf(call, outcome, captured.targets);
+}
+
+/** The results of a call that has run: new ones, or the targets that were given for them. */
+export function resultsOf(
+  { out, lse, weights, tap }: AttentionCall,
+  outcome: AttentionOutcome,
+  targets: CapturedAttention["targets"],
+): Partial<Record<"out" | "lse" | "weights" | "scores", unknown>> {
   const result: Partial<Record<"out" | "lse" | "weights" | "scores", unknown>> = {
-    out: resultOf(call.out, outcome.out, targets.out),
+    out: resultOf(out, outcome.out, targets.out),
   };
   if (lse !== undefined) result.lse = resultOf(lse, outcome.lse, targets.lse);
   if (weights?.kind === "top-k") {

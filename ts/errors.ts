@@ -13,6 +13,7 @@ export type RangeErrorCode =
   | "ERR_SACCADE_STRIDE"
   | "ERR_SACCADE_RANGE"
   | "ERR_SACCADE_OVERLAP"
+  | "ERR_SACCADE_CACHE_FULL"
   | "ERR_SACCADE_EMPTY_ROW";
 
 /** Codes carried by a {@link SaccadeError}. */

@@ -46,6 +46,13 @@ export {
   nadarayaWatson,
   type RegressionKernel,
 } from "./kernel-regression.ts";
+export {
+  type CacheDType,
+  KvCache,
+  type KvCacheAppendOptions,
+  type KvCacheAttendOptions,
+  type KvCacheOptions,
+} from "./kv-cache.ts";
 export { type Activation, type LinearOptions, linear } from "./linear.ts";
 export type { AttentionPart, AttentionPartEdge } from "./part.ts";
 export { decodePartial, encodePartial } from "./part-codec.ts";

@@ -13,6 +13,7 @@
  * | 4 | CRC-32 (IEEE 802.3) of all bytes before |
  */
 
+import { crc32 } from "./checksum.ts";
 import { describe, SaccadeError, SaccadeTypeError } from "./errors.ts";
 import { provePart, rowsOf } from "./layout/part.ts";
 import { arrayFacts, typedArrayKind } from "./layout/typed-array.ts";
@@ -26,18 +27,6 @@ const FLAG_Q_LENGTHS = 4;
 const FLAG_LEFT = 8;
 const FLAG_RIGHT = 16;
 const LONGEST_PROFILE = 64;
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
-  let crc = n;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  return crc;
-});
-
-function crc32(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (let i = 0; i < bytes.length; i++) crc = CRC_TABLE[(crc ^ bytes[i]!) & 0xff]! ^ (crc >>> 8);
-  return ~crc >>> 0;
-}
 
 /**
  * A part as bytes, to be sent or stored; {@link decodePartial} gives it back with the same bits.

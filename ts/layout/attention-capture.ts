@@ -105,13 +105,14 @@ export function captureAttention(
   );
 }
 
-/** Reads the options of `attention` beside tensors that have been read. */
+/** Reads the options of `attention`, or those that a call of its kind knows, beside tensors that have been read. */
 export function captureOptions(
   query: CapturedTensor,
   key: CapturedTensor,
   value: CapturedTensor,
   options: unknown,
   caller: string,
+  known: readonly string[] = KNOWN,
 ): CapturedAttention {
   const captured: CapturedAttention = {
     caller,
@@ -146,7 +147,7 @@ export function captureOptions(
     outScores: undefined,
     targets: NO_TARGETS,
   };
-  if (options !== undefined) readOptions(captured, options);
+  if (options !== undefined) readOptions(captured, options, known);
   return captured;
 }
 
@@ -162,12 +163,13 @@ interface Lists {
   rows?: unknown;
 }
 
-function readOptions(captured: CapturedAttention, options: unknown): void {
+function readOptions(captured: CapturedAttention, options: unknown, known: readonly string[]): void {
   const { caller } = captured;
   let lists: Lists | undefined;
   for (const name of optionNames(options, caller)) {
+    if (!known.includes(name)) throw unknownOption(name, known, [], caller);
     const value = (options as Record<string, unknown>)[name];
-    if (value === undefined && (KNOWN as readonly string[]).includes(name)) continue;
+    if (value === undefined) continue;
     switch (name) {
       case "layout":
         captured.layout = proveWord(value, LAYOUTS, caller, name);
@@ -237,8 +239,6 @@ function readOptions(captured: CapturedAttention, options: unknown): void {
       case "engine":
         captured.engine = value;
         break;
-      default:
-        throw unknownOption(name, KNOWN, [], caller);
     }
   }
   if (lists !== undefined) readLists(captured, lists);

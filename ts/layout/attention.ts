@@ -22,13 +22,22 @@ import { lengthOf, paddedSizes, resolveSequences } from "./sequences.ts";
 import type { Shard } from "./shard.ts";
 import type { CapturedTensor } from "./tensor-like.ts";
 
-/** Proves a captured call against an engine. */
-export function resolveAttention(captured: CapturedAttention, instance: WasmInstance, shard?: Shard): AttentionCall {
+/**
+ * Proves a captured call against an engine.
+ *
+ * @param cache - the block of the cache whose keys and values are meant: of `key` and `value` only the shapes count then
+ */
+export function resolveAttention(
+  captured: CapturedAttention,
+  instance: WasmInstance,
+  shard?: Shard,
+  cache?: number,
+): AttentionCall {
   const { query, key, value, caller } = captured;
   const sizes = resolveSizes(captured, shard);
   const queryView = proveFloatTensor(query, instance, caller);
-  const keyView = proveFloatTensor(key, instance, caller);
-  const valueView = proveFloatTensor(value, instance, caller);
+  const keyView = cache === undefined ? proveFloatTensor(key, instance, caller) : nothing(key);
+  const valueView = cache === undefined ? proveFloatTensor(value, instance, caller) : nothing(value);
   const sequences = resolveSequences(captured, sizes);
   proveLengths(captured, sizes, sequences);
   const qOffset = resolveQOffset(captured, sizes, sequences);
@@ -51,6 +60,7 @@ export function resolveAttention(captured: CapturedAttention, instance: WasmInst
     query: queryView,
     key: keyView,
     value: valueView,
+    cache,
     out,
     lse,
     weights,
@@ -65,6 +75,12 @@ export function resolveAttention(captured: CapturedAttention, instance: WasmInst
   };
   if (captured.out !== undefined) proveOutputsApart(call, captured, destinations);
   return Object.freeze(call);
+}
+
+/** A view of a shape that reaches no element. */
+function nothing({ shape }: CapturedTensor): TensorView {
+  const strides = shape.map(() => 0);
+  return { shape, strides, elements: 0, span: 0, dtype: "float32", contiguous: true, address: 0, outside: undefined };
 }
 
 /** Lengths per batch row or sequence are at most the size that they are lengths of. */

@@ -205,6 +205,12 @@ const STATUS_ABOUT = [
 /** What the low byte of a status that is not 0 means; the bits above it say which operand or size it is about. */
 const STATUS_NAMES = ["OK", "BOUNDS", "ALIGNMENT", "OVERLAP", "SIZE", "VALUE", "KIND"];
 export const STATUS_SIZE = 4;
+const STATUS_VALUE = 5;
+
+/** What a status is about where it says that a value cannot be used; undefined for any other. */
+export function refusedValue(status: number): string | undefined {
+  return (status & 0xff) === STATUS_VALUE ? STATUS_ABOUT[status >>> 8] : undefined;
+}
 
 /** A status in words. Arguments are checked before the wasm is entered, so only a defect of this package shows one. */
 export function describeStatus(status: number): string {

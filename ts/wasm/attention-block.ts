@@ -59,6 +59,9 @@ const TAP_STAGE = word("tap_stage");
 const KV_START = word("kv_start");
 const PARTIAL = word("partial");
 
+/** Address of a cache's block. */
+export const CACHE: number = word("cache");
+
 /** Fields that also change between the sequences of a packed call. */
 export const Q_LEN: number = word("q_len");
 export const KV_LEN: number = word("kv_len");

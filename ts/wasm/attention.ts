@@ -6,6 +6,7 @@
 import { ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
 import { KIND_ATTENTION, VIEW_POINTER } from "./abi.ts";
 import {
+  CACHE,
   KEY,
   KV_LEN,
   KV_LENGTHS,
@@ -169,6 +170,7 @@ export function writeCall(
   writeView(u32, base + VALUE, placed.value, call.axes);
   u32[base + Q_OFFSET] = placed.qOffset;
   u32[base + KV_LENGTHS] = placed.kvLengths;
+  u32[base + CACHE] = call.cache ?? 0;
   if (modifiers !== undefined && placed.modifiers !== undefined) {
     fillModifiers(modifiers, placed.modifiers, views);
     writeModifiers(views, block, modifiers, placed.modifiers);

@@ -97,6 +97,8 @@ export interface AttentionCall extends AttentionSizes {
   readonly query: TensorView;
   readonly key: TensorView;
   readonly value: TensorView;
+  /** Address of the block of the cache that holds the keys and values; `key` and `value` are then views of nothing. */
+  readonly cache: number | undefined;
   readonly out: Destination;
   readonly lse: Destination | undefined;
   readonly weights: WeightsCall | undefined;

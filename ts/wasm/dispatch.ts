@@ -32,16 +32,29 @@ export function runTiles(
   tiles: number,
   caller: string,
 ): void {
-  let status: number;
+  const status = statusOfTiles(instance, kind, phase, block, pass, tiles, caller);
+  if (status !== 0) throw refused(instance, status, caller);
+}
+
+/** As {@link runTiles}; the status is the caller's business. */
+export function statusOfTiles(
+  instance: WasmInstance,
+  kind: number,
+  phase: number,
+  block: number,
+  pass: number,
+  tiles: number,
+  caller: string,
+): number {
   try {
-    status = instance.exports.run(kind, phase, block, pass, 0, tiles);
+    return instance.exports.run(kind, phase, block, pass, 0, tiles) >>> 0;
   } catch (trap) {
     throw instance.poison(caller, trap);
   }
-  if (status !== 0) throw refused(instance, status >>> 0, caller);
 }
 
-function refused(instance: WasmInstance, status: number, caller: string): Error {
+/** The error for a status that is not 0. */
+export function refused(instance: WasmInstance, status: number, caller: string): Error {
   if ((status & 0xff) === STATUS_SIZE) {
     const memory = instance.memory(caller);
     // The product did not fit in 32 bits, so at least 4 GiB were asked for.

@@ -59,6 +59,11 @@ export class WasmInstance {
     return this.#memory;
   }
 
+  /** Whether it can still run calls: neither disposed of nor trapped. */
+  get usable(): boolean {
+    return this.#trap === undefined && this.#memory !== undefined;
+  }
+
   /** Whether {@link dispose} has been called. */
   get disposed(): boolean {
     return this.#memory === undefined;

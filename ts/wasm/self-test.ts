@@ -88,6 +88,7 @@ function knownCall(caller: string): AttentionCall {
     kvLengths: undefined,
     modifiers: undefined,
     sequences: undefined,
+    cache: undefined,
     findEmptyRow: false,
   };
 }

@@ -22,6 +22,8 @@ pub struct CacheBlock {
     pub blocks_per_row: u32,
     /// Addresses of the blocks, `[batch, blocks_per_row]`; `u32::MAX` where there is none.
     pub table: u32,
+    /// Bytes of a block, as the host has counted them: refused where they are not those of the format.
+    pub block_byte_length: u32,
 }
 
 const INT8: u32 = 5;
@@ -58,6 +60,9 @@ impl CacheArgs {
             value_head_dim: block.value_head_dim as usize,
         };
         format.validate()?;
+        if format.block_byte_length() != block.block_byte_length as usize {
+            return Err(Error::new(Reason::Size, Field::Key));
+        }
         let entries = u64::from(block.batch) * u64::from(block.blocks_per_row);
         let table_span = Span::new(block.table, entries.saturating_mul(4), 4, Field::Key)?;
         // SAFETY: inputs are not written during a call; any bits are a u32.

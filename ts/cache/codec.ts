@@ -1,0 +1,191 @@
+/**
+ * Caches as bytes, little-endian throughout:
+ *
+ * | bytes | what |
+ * |---|---|
+ * | 4 | `SACK` |
+ * | 2, 2 | version (1); flags: 1 window, 2 pageSize, 4 rope |
+ * | 4 x 10 | dtype (0 float32, 1 float16, 2 bfloat16, 5 int8), batch, numKvHeads, headDim, valueHeadDim, capacity, left, first, pageSize, length of rope |
+ * | 4 x 2 batch | lengths, then the first position behind the pinned ones that each batch row keeps |
+ * | n, padded to 4 | rope: its options as JSON |
+ * | … | the blocks of each batch row, ascending, as they lie in memory; what holds no kept position is 0 |
+ * | 4 | CRC-32 (IEEE 802.3) of all bytes before |
+ *
+ * Pages that rows share are written for each of them.
+ */
+
+import { crc32 } from "../checksum.ts";
+import { describe, SaccadeError, SaccadeTypeError } from "../errors.ts";
+import { type CacheShape, resolveCache } from "../layout/cache.ts";
+import { arrayFacts, typedArrayKind } from "../layout/typed-array.ts";
+import { outOfMemory } from "../wasm/memory.ts";
+import { BLOCK, blockByteLength, CACHE_DTYPES, type CacheDType, clearOutside } from "./format.ts";
+import { countHeld, type Extent, heldBlocks, isServed, pinnedEnd } from "./geometry.ts";
+import type { Store } from "./store.ts";
+
+const MAGIC = 0x4b434153;
+const VERSION = 1;
+const FLAG_WINDOW = 1;
+const FLAG_PAGES = 2;
+const FLAG_ROPE = 4;
+const NUMBERS_AT = 8;
+const NUMBERS = 10;
+const LISTS_AT = NUMBERS_AT + 4 * NUMBERS;
+const LONGEST_ROPE = 1 << 20;
+
+/** Writes a cache. */
+export function encodeCache(store: Store, shape: CacheShape, rope: string, caller: string): Uint8Array<ArrayBuffer> {
+  const { format, geometry, extents, batch } = store;
+  const size = blockByteLength(format);
+  const ropeBytes = new TextEncoder().encode(rope);
+  const blocksAt = LISTS_AT + 8 * batch + Math.ceil(ropeBytes.length / 4) * 4;
+  const end = blocksAt + size * extents.reduce((sum, extent) => sum + countHeld(geometry, extent), 0);
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    bytes = new Uint8Array(end + 4);
+  } catch (cause) {
+    const memory = store.instance.memory(caller);
+    throw outOfMemory(caller, end + 4, memory.liveBytes, memory.limitBytes, cause);
+  }
+  const view = new DataView(bytes.buffer);
+  const { capacity, window, pageSize } = shape;
+  view.setUint32(0, MAGIC, true);
+  view.setUint16(4, VERSION, true);
+  const flags = (window ? FLAG_WINDOW : 0) | (pageSize ? FLAG_PAGES : 0) | (rope ? FLAG_ROPE : 0);
+  view.setUint16(6, flags, true);
+  const { dtype, numKvHeads, headDim, valueHeadDim } = format;
+  [
+    ...[CACHE_DTYPES[dtype].code, batch, numKvHeads, headDim, valueHeadDim],
+    ...[capacity, window?.left ?? 0, window?.first ?? 0, pageSize ?? 0, ropeBytes.length],
+    ...extents.map(({ length }) => length),
+    ...extents.map(({ start }) => start),
+  ].forEach((number, index) => {
+    view.setUint32(NUMBERS_AT + 4 * index, number, true);
+  });
+  bytes.set(ropeBytes, LISTS_AT + 8 * batch);
+  let at = blocksAt;
+  extents.forEach((extent, row) => {
+    for (const block of heldBlocks(geometry, extent)) {
+      const to = bytes.subarray(at, at + size);
+      to.set(store.bytesOf(row, block, caller));
+      clearOutside(to, format, ...columnsOf(extent, pinnedEnd(geometry), block));
+      at += size;
+    }
+  });
+  view.setUint32(end, crc32(bytes.subarray(0, end)), true);
+  return bytes;
+}
+
+/** The positions of a block that are kept, counted from its first one. */
+function columnsOf({ length, start }: Extent, pinned: number, block: number): [from: number, to: number] {
+  const first = block * BLOCK;
+  return [first < pinned ? 0 : Math.max(0, start - first), Math.min(BLOCK, length - first)];
+}
+
+/** A cache that has been read and found whole. */
+export interface DecodedCache {
+  readonly shape: CacheShape;
+  readonly extents: readonly Extent[];
+  /** Options of rope as JSON; empty where there are none. */
+  readonly rope: string;
+  /** Puts the blocks into an empty store of that shape. */
+  restore(store: Store, caller: string): void;
+}
+
+/** Reads a cache. @throws SaccadeError `ERR_SACCADE_CORRUPT` */
+export function decodeCache(given: unknown, caller: string): DecodedCache {
+  if (typedArrayKind(given) !== "Uint8Array") {
+    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: bytes is ${describe(given)}; expected a Uint8Array`);
+  }
+  const facts = arrayFacts(given, caller, "bytes");
+  // A copy: shared bytes could change between the checksum and the reading.
+  const bytes = new Uint8Array(facts.buffer, facts.byteOffset, facts.length).slice();
+  const corrupt = (reason: string, cause?: unknown): SaccadeError =>
+    new SaccadeError("ERR_SACCADE_CORRUPT", `${caller}: bytes are no cache: ${reason}`, { cause });
+  const view = new DataView(bytes.buffer);
+  const end = bytes.length - 4;
+  if (end < LISTS_AT || bytes.length % 4 !== 0) throw corrupt(`${bytes.length} bytes`);
+  if (view.getUint32(0, true) !== MAGIC) throw corrupt("they do not begin with SACK");
+  const version = view.getUint16(4, true);
+  if (version !== VERSION) throw corrupt(`version ${version}; this is a reader of version ${VERSION}`);
+  if (view.getUint32(end, true) !== crc32(bytes.subarray(0, end))) throw corrupt("the checksum does not fit");
+  const flags = view.getUint16(6, true);
+  if (flags >= 8) throw corrupt(`unknown flags ${flags}`);
+  const number = (index: number): number => view.getUint32(NUMBERS_AT + 4 * index, true);
+  const shape = readShape(number, flags, caller, corrupt);
+  const { batch, format, geometry } = shape;
+  const ropeLength = number(9);
+  if (ropeLength > LONGEST_ROPE || ropeLength > 0 !== (flags & FLAG_ROPE) > 0) {
+    throw corrupt(`rope of ${ropeLength} bytes`);
+  }
+  const blocksAt = LISTS_AT + 8 * batch + Math.ceil(ropeLength / 4) * 4;
+  // Counts come from the bytes: compared before anything is made.
+  if (blocksAt > end) throw corrupt("they are cut short");
+  const extents = Array.from({ length: batch }, (_, row) => {
+    const extent = { length: number(NUMBERS + row), start: number(NUMBERS + batch + row) };
+    const { length, start } = extent;
+    const pinned = pinnedEnd(geometry);
+    const fits =
+      geometry.ringBlocks === 0
+        ? length <= geometry.capacity && start === 0
+        : length < 2 ** 31 &&
+          (start === pinned || (start > pinned && start <= length && isServed(geometry, extent, length))) &&
+          length - start <= geometry.capacity;
+    if (!fits) throw corrupt(`batch row ${row} cannot have ${length} positions from ${start} on`);
+    return extent;
+  });
+  const size = blockByteLength(format);
+  const blocks = extents.reduce((sum, extent) => sum + countHeld(geometry, extent), 0);
+  if (blocksAt + blocks * size !== end) throw corrupt(`${end - blocksAt} bytes for ${blocks} blocks of ${size}`);
+  const ropeAt = LISTS_AT + 8 * batch;
+  return {
+    shape,
+    extents,
+    rope: new TextDecoder().decode(bytes.subarray(ropeAt, ropeAt + ropeLength)),
+    restore(store, caller) {
+      let at = blocksAt;
+      extents.forEach((extent, row) => {
+        store.restore(row, extent, caller);
+        for (const block of heldBlocks(geometry, extent)) {
+          const to = store.bytesOf(row, block, caller);
+          // The block that takes turns with another one holds positions of both.
+          const [from, until] = columnsOf(extent, pinnedEnd(geometry), block);
+          const source = bytes.subarray(at, at + size);
+          if (from === 0 && until === BLOCK) to.set(source);
+          else for (let i = 0; i < size; i++) to[i]! |= source[i]!;
+          at += size;
+        }
+      });
+    },
+  };
+}
+
+function readShape(
+  number: (index: number) => number,
+  flags: number,
+  caller: string,
+  corrupt: (reason: string, cause?: unknown) => SaccadeError,
+): CacheShape {
+  const dtype = (Object.keys(CACHE_DTYPES) as CacheDType[]).find((name) => CACHE_DTYPES[name].code === number(0));
+  const [left, first, pageSize] = [number(6), number(7), number(8)];
+  if (!(flags & FLAG_WINDOW) && (left !== 0 || first !== 0)) throw corrupt("a window that is not there");
+  if (!(flags & FLAG_PAGES) && pageSize !== 0) throw corrupt("pages that are not there");
+  try {
+    return resolveCache(
+      {
+        // A number that names no dtype is refused by what proves names.
+        dtype: dtype ?? number(0),
+        batch: number(1),
+        numKvHeads: number(2),
+        headDim: number(3),
+        valueHeadDim: number(4),
+        capacity: number(5),
+        window: flags & FLAG_WINDOW ? { left, first } : undefined,
+        pageSize: flags & FLAG_PAGES ? pageSize : undefined,
+      },
+      caller,
+    );
+  } catch (cause) {
+    throw corrupt(cause instanceof Error ? cause.message : String(cause), cause);
+  }
+}

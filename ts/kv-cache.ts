@@ -1,0 +1,506 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/**
+ * Keys and values that are kept between calls: what decoding token by token needs.
+ */
+
+import { resultsOf } from "./attention.ts";
+import type {
+  AttentionBaseOptions,
+  AttentionBatchOptions,
+  AttentionResult,
+  AttentionTarget,
+  OutDTypeOf,
+  WeightsOption,
+} from "./attention-options.ts";
+import { decodeCache, encodeCache } from "./cache/codec.ts";
+import type { CacheDType } from "./cache/format.ts";
+import { type Extent, isRetained, isServed, pinnedEnd, retainedOf } from "./cache/geometry.ts";
+import { Store } from "./cache/store.ts";
+import { disposeKey } from "./dispose.ts";
+import type { FloatDType } from "./dtype.ts";
+import type { Engine } from "./engine.ts";
+import { SaccadeError, SaccadeRangeError } from "./errors.ts";
+import { instanceFor } from "./init.ts";
+import { resolveAttention } from "./layout/attention.ts";
+import { type CapturedAttention, captureOptions } from "./layout/attention-capture.ts";
+import { type CacheShape, captureCache, keysFor, proveAppended, proveLengthsOf, resolveCache } from "./layout/cache.ts";
+import { proveFloatTensor } from "./layout/operands.ts";
+import { readOptions } from "./layout/options.ts";
+import { MAXIMUM_SIZE, proveInteger, proveIntegers } from "./layout/shape.ts";
+import { captureTensor } from "./layout/tensor-like.ts";
+import type { PlainTensor, TensorInput } from "./tensor.ts";
+import { runAttention } from "./wasm/attention.ts";
+import { appendRows, readRows } from "./wasm/cache.ts";
+import type { AxisOrder } from "./wasm/call.ts";
+import { inSession } from "./wasm/operator.ts";
+
+export type { CacheDType } from "./cache/format.ts";
+
+/** Options of a {@link KvCache}. */
+export interface KvCacheOptions {
+  /** Sequences side by side, from 1 up. */
+  readonly batch: number;
+  /** Heads of key and value. */
+  readonly numKvHeads: number;
+  /** Width of a key. */
+  readonly headDim: number;
+  /** Width of a value. Default: `headDim`. */
+  readonly valueHeadDim?: number | undefined;
+  /** Positions that each batch row can keep. With `window` it is rounded up to a multiple of 64. */
+  readonly capacity: number;
+  /**
+   * How keys and values are stored; arithmetic is float32. `"float32"` (default); `"float16"` and `"bfloat16"` round to nearest
+   * even, overflow to Infinity; `"int8"` keeps `round(127 x / max |x|)` and a scale for each token and head, and takes finite
+   * numbers only.
+   */
+  readonly dtype?: CacheDType | undefined;
+  /**
+   * A sliding window: each row sees the `left` keys before its own, its own, and the `first` keys of the sequence. The cache is
+   * then a ring, which keeps the last `capacity` positions and the first ones, and never fills.
+   */
+  readonly window?: { readonly left: number; readonly first?: number | undefined } | undefined;
+  /**
+   * Memory is taken in pages of so many positions, a multiple of 64, as they are needed, and a fork that writes copies one
+   * page. Default: all memory of a batch row is one page, taken at once.
+   */
+  readonly pageSize?: number | undefined;
+  /** Default: the default engine. */
+  readonly engine?: Engine | undefined;
+}
+
+/** Options of {@link KvCache.append}. */
+export interface KvCacheAppendOptions {
+  /** How many rows each batch row adds, at most n; what lies behind them is not looked at. Default: n. */
+  readonly lengths?: ArrayLike<number> | undefined;
+}
+
+/** Options of {@link KvCache.attend}: those of `attention` that a cache leaves open. */
+export type KvCacheAttendOptions<
+  Lse extends boolean = boolean,
+  Weights extends WeightsOption = WeightsOption,
+  Target extends AttentionTarget | undefined = undefined,
+  OutDType extends FloatDType | undefined = undefined,
+> = Pick<
+  AttentionBaseOptions<Lse, Target, OutDType>,
+  "layout" | "scale" | "softcap" | "alibiSlopes" | "sinks" | "returnLse" | "out" | "outDtype"
+> &
+  Pick<AttentionBatchOptions<Weights>, "mask" | "bias" | "qLengths" | "returnWeights">;
+
+const ATTEND_OPTIONS = [
+  "layout",
+  "scale",
+  "softcap",
+  "alibiSlopes",
+  "sinks",
+  "mask",
+  "bias",
+  "qLengths",
+  "returnLse",
+  "returnWeights",
+  "out",
+  "outDtype",
+] as const;
+
+/** What a cache is made of; only this file makes one. */
+class Parts {
+  readonly store: Store;
+  readonly shape: CacheShape;
+
+  constructor(store: Store, shape: CacheShape) {
+    this.store = store;
+    this.shape = shape;
+  }
+}
+
+function partsOf(options: unknown): Parts {
+  const caller = "KvCache";
+  const read = captureCache(options, caller);
+  const shape = resolveCache(read, caller);
+  const instance = instanceFor(read.engine, caller);
+  return new Parts(Store.create(instance, shape.format, shape.geometry, shape.batch, caller), shape);
+}
+
+/**
+ * Keys and values of sequences that grow: what a decoder needs to compute each token's attention from that token alone.
+ *
+ * {@link KvCache.append} adds tokens, {@link KvCache.attend} lets queries look at all of them, causally: the last query row
+ * of each batch row stands at its last position. Prefill at once, in chunks or token by token gives the same bits; with float32,
+ * float16 and bfloat16 they are those of `attention` over all (rounded) keys.
+ *
+ * Memory lies in the engine until {@link KvCache.dispose} (or the end of a `using` block) gives it back. A refused call
+ * changes nothing. Every method but `dispose` throws `ERR_SACCADE_DISPOSED` afterwards.
+ *
+ * @example
+ * ```ts
+ * import { init, KvCache } from "saccade";
+ *
+ * await init();
+ * using cache = new KvCache({ batch: 1, numKvHeads: 2, headDim: 64, capacity: 4096 });
+ * const prompt = { data: new Float32Array(5 * 2 * 64).fill(0.5), shape: [1, 5, 2, 64] };
+ * cache.append(prompt, prompt);
+ * const query = { data: new Float32Array(8 * 64).fill(0.5), shape: [1, 1, 8, 64] };
+ * console.log(cache.length, cache.attend(query).out.shape); // 5 [1, 1, 8, 64]
+ * ```
+ */
+export class KvCache {
+  readonly #store: Store;
+  readonly #shape: CacheShape;
+  #disposed = false;
+
+  /**
+   * An empty cache.
+   *
+   * @throws TypeError `ERR_SACCADE_ARGUMENT`, `ERR_SACCADE_DTYPE`, `ERR_SACCADE_OPTION`; RangeError `ERR_SACCADE_RANGE`,
+   *   `ERR_SACCADE_SHAPE`; SaccadeError `ERR_SACCADE_OUT_OF_MEMORY` and as `attention`
+   */
+  constructor(options: KvCacheOptions) {
+    const given: unknown = options;
+    const { store, shape } = given instanceof Parts ? given : partsOf(given);
+    this.#store = store;
+    this.#shape = shape;
+  }
+
+  /**
+   * The cache that {@link KvCache.serialize} made into bytes.
+   *
+   * @throws SaccadeError `ERR_SACCADE_CORRUPT` (another format or version, cut short, a checksum that does not fit, numbers
+   *   that disagree), `ERR_SACCADE_OUT_OF_MEMORY`; TypeError `ERR_SACCADE_ARGUMENT` (no Uint8Array), `ERR_SACCADE_OPTION`
+   */
+  static deserialize(bytes: Uint8Array, options?: { readonly engine?: Engine | undefined }): KvCache {
+    const caller = "KvCache.deserialize";
+    const { engine } = readOptions(options, ["engine"] as const, caller);
+    const decoded = decodeCache(bytes, caller);
+    const { shape } = decoded;
+    const store = Store.create(instanceFor(engine, caller), shape.format, shape.geometry, shape.batch, caller);
+    try {
+      decoded.restore(store, caller);
+    } catch (error) {
+      store.dispose();
+      throw error;
+    }
+    return make(new Parts(store, shape));
+  }
+
+  /** Sequences side by side. */
+  get batch(): number {
+    return this.#shape.batch;
+  }
+
+  /** How keys and values are stored. */
+  get dtype(): CacheDType {
+    return this.#shape.format.dtype;
+  }
+
+  /** Positions that a batch row can keep; with a window, rounded up to a multiple of 64. */
+  get capacity(): number {
+    return this.#shape.geometry.capacity;
+  }
+
+  /** The length of the longest batch row: every token counts, those that a ring has forgotten too. */
+  get length(): number {
+    return longest(this.#open("KvCache.length").extents);
+  }
+
+  /** The length of each batch row. */
+  get lengths(): number[] {
+    return this.#open("KvCache.lengths").extents.map(({ length }) => length);
+  }
+
+  /** How many positions of the longest batch row are kept: all of them, or those that a ring holds. */
+  get retained(): number {
+    const { extents, geometry } = this.#open("KvCache.retained");
+    const most = longest(extents);
+    return retainedOf(geometry, extents.find(({ length }) => length === most)!);
+  }
+
+  /** Whether the memory has been given back, by {@link KvCache.dispose} or with the whole engine. */
+  get disposed(): boolean {
+    return this.#disposed || this.#store.instance.disposed;
+  }
+
+  /**
+   * Adds tokens behind those that are there.
+   *
+   * @param key - `[batch, n, numKvHeads, headDim]`, float32, float16 or bfloat16; rank 3 leaves out batch, rank 2 batch and heads
+   * @param value - `[batch, n, numKvHeads, valueHeadDim]`, of the same rank
+   * @throws RangeError `ERR_SACCADE_CACHE_FULL` where a batch row would be longer than `capacity` (with a window: where it adds
+   *   more than `capacity - left` rows, of which the first could not see their keys), `ERR_SACCADE_SHAPE`, `ERR_SACCADE_STRIDE`,
+   *   `ERR_SACCADE_RANGE` (lengths; numbers that are not finite in an int8 cache); TypeError `ERR_SACCADE_ARGUMENT`,
+   *   `ERR_SACCADE_DTYPE`, `ERR_SACCADE_OPTION`; SaccadeError `ERR_SACCADE_DISPOSED`, `ERR_SACCADE_FOREIGN`,
+   *   `ERR_SACCADE_OUT_OF_MEMORY`
+   */
+  append(key: TensorInput, value: TensorInput, options?: KvCacheAppendOptions): void {
+    const caller = "KvCache.append";
+    const capturedKey = captureTensor(key, caller, "key");
+    const capturedValue = captureTensor(value, caller, "value");
+    const read = readOptions(options, ["lengths"] as const, caller);
+    const { batch, format } = this.#shape;
+    const { axes, n } = proveAppended(capturedKey, capturedValue, batch, format, caller);
+    const counts =
+      read.lengths === undefined
+        ? new Array<number>(batch).fill(n)
+        : proveIntegers(read.lengths, batch, 0, n, caller, "options.lengths", "one per batch row");
+    const store = this.#open(caller);
+    const { instance } = store;
+    const keyView = proveFloatTensor(capturedKey, instance, caller);
+    const valueView = proveFloatTensor(capturedValue, instance, caller);
+    const starts = store.extents.map(({ length }) => length);
+    this.#proveRoom(starts, counts, caller);
+    if (counts.every((count) => count === 0)) return;
+    const lengths = starts.map((start, row) => start + counts[row]!);
+    let wrong: string | undefined;
+    store.extend(lengths, caller, () => {
+      const call = { key: keyView, value: valueView, axes, n, starts, counts };
+      wrong = appendRows(instance, store.address, call, caller);
+      return wrong === undefined;
+    });
+    if (wrong === undefined) return;
+    throw new SaccadeRangeError(
+      "ERR_SACCADE_RANGE",
+      `${caller}: ${wrong} holds a number that is not finite, which an int8 cache cannot store`,
+    );
+  }
+
+  /**
+   * Attention of query rows over all keys of the cache: causal, the last row of each batch row at its last position, within the
+   * cache's window. The bits are those of `attention` with `causal: true`, `qOffset: "bottom-right"`, `kvLengths` and the window.
+   *
+   * @param query - `[batch, qLen, numHeads, headDim]` in the default layout; `numHeads` is a multiple of `numKvHeads`
+   * @param options - as those of `attention`; columns of `mask`, `bias` and weights are absolute positions, as many as
+   *   {@link KvCache.length}; `qLengths` says how many query rows of each batch row count
+   * @throws as `attention`; also RangeError `ERR_SACCADE_RANGE` where query rows stand so far back that a ring has forgotten their
+   *   keys, SaccadeError `ERR_SACCADE_DISPOSED`
+   */
+  attend<
+    const Query extends TensorInput,
+    Lse extends boolean = false,
+    Weights extends WeightsOption = false,
+    Target extends AttentionTarget | undefined = undefined,
+    OutDType extends FloatDType | undefined = undefined,
+  >(
+    query: Query,
+    options?: KvCacheAttendOptions<Lse, Weights, Target, OutDType>,
+  ): AttentionResult<Lse, Weights, Target, undefined, OutDTypeOf<Query, OutDType>> {
+    const caller = "KvCache.attend";
+    const { batch, format, geometry, window } = this.#shape;
+    const capturedQuery = captureTensor(query, caller, "query");
+    // What the options say about keys is proved below; their code may run until here.
+    const captured = captureOptions(capturedQuery, capturedQuery, capturedQuery, options, caller, ATTEND_OPTIONS);
+    const store = this.#open(caller);
+    const { extents, instance } = store;
+    Object.assign(captured, keysFor(capturedQuery, captured.layout, batch, longest(extents), format, caller));
+    captured.causal = true;
+    captured.qOffset = "bottom-right";
+    captured.kvLengths = extents.map(({ length }) => length);
+    if (window !== undefined) captured.window = { left: window.left, right: undefined, first: geometry.first };
+    const call = resolveAttention(captured, instance, undefined, store.address);
+    this.#proveServed(captured, call.qLen, extents, caller);
+    return resultsOf(call, runAttention(instance, call), captured.targets) as AttentionResult<
+      Lse,
+      Weights,
+      Target,
+      undefined,
+      OutDTypeOf<Query, OutDType>
+    >;
+  }
+
+  /**
+   * Cuts batch rows to their first n tokens: the same as never having appended the others.
+   *
+   * @param n - a length for all batch rows (those that are shorter stay as they are), or one for each
+   * @throws RangeError `ERR_SACCADE_RANGE` (longer than the row; with a window: so short that the next token's keys have been
+   *   forgotten), `ERR_SACCADE_SHAPE`; TypeError `ERR_SACCADE_ARGUMENT`; SaccadeError `ERR_SACCADE_DISPOSED`
+   */
+  truncate(n: number | ArrayLike<number>): void {
+    const caller = "KvCache.truncate";
+    const given = proveLengthsOf(n, this.#shape.batch, 0, MAXIMUM_SIZE, caller, "n");
+    const store = this.#open(caller);
+    const { extents, geometry } = store;
+    const most = longest(extents);
+    if (typeof given === "number" && given > most) {
+      throw new SaccadeRangeError("ERR_SACCADE_RANGE", `${caller}: n is ${given}; expected at most length, ${most}`);
+    }
+    const lengths = extents.map((extent, row) => {
+      const length = typeof given === "number" ? Math.min(given, extent.length) : given[row]!;
+      const name = typeof given === "number" ? "n" : `n[${row}]`;
+      if (length > extent.length) {
+        throw new SaccadeRangeError(
+          "ERR_SACCADE_RANGE",
+          `${caller}: ${name} is ${length}; expected at most the length of the batch row, ${extent.length}`,
+        );
+      }
+      if (length > pinnedEnd(geometry) && !isServed(geometry, extent, length)) {
+        throw new SaccadeRangeError(
+          "ERR_SACCADE_RANGE",
+          `${caller}: ${name} is ${length}, batch row ${row} keeps the positions from ${extent.start} on; expected at least ` +
+            `${extent.start + geometry.left!}, so that the next token sees the ${geometry.left} keys of its window`,
+        );
+      }
+      return length;
+    });
+    store.truncate(lengths, caller);
+  }
+
+  /**
+   * Another cache with the same content: from here on neither sees the other's tokens. Pages are shared until one of the two
+   * writes to them.
+   *
+   * @throws SaccadeError `ERR_SACCADE_DISPOSED`, `ERR_SACCADE_OUT_OF_MEMORY`
+   */
+  fork(): KvCache {
+    const caller = "KvCache.fork";
+    return make(new Parts(this.#open(caller).fork(caller), this.#shape));
+  }
+
+  /**
+   * Batch row b becomes what row `batchIndices[b]` was: a step of beam search. Rows that come from one row share its pages
+   * until they write.
+   *
+   * @throws RangeError `ERR_SACCADE_SHAPE` (not one per batch row), `ERR_SACCADE_RANGE`; TypeError `ERR_SACCADE_ARGUMENT`;
+   *   SaccadeError `ERR_SACCADE_DISPOSED`
+   */
+  reorder(batchIndices: ArrayLike<number>): void {
+    const caller = "KvCache.reorder";
+    const { batch } = this.#shape;
+    const each = "one per batch row";
+    const from = proveIntegers(batchIndices, batch, 0, batch - 1, caller, "batchIndices", each);
+    this.#open(caller).reorder(from, caller);
+  }
+
+  /**
+   * The keys and values of positions `from` up to `to` (not included) as they are stored, converted to float32. Positions
+   * behind the end of a shorter batch row are 0.
+   *
+   * @throws RangeError `ERR_SACCADE_RANGE` (past {@link KvCache.length}, or forgotten by a ring); TypeError
+   *   `ERR_SACCADE_ARGUMENT`; SaccadeError `ERR_SACCADE_DISPOSED`, `ERR_SACCADE_OUT_OF_MEMORY`
+   */
+  read(from: number, to: number): { readonly key: PlainTensor<"float32">; readonly value: PlainTensor<"float32"> } {
+    const caller = "KvCache.read";
+    proveInteger(from, 0, MAXIMUM_SIZE, caller, "from");
+    proveInteger(to, 0, MAXIMUM_SIZE, caller, "to");
+    const store = this.#open(caller);
+    const { extents, geometry, instance } = store;
+    const most = longest(extents);
+    if (from > to || to > most) {
+      throw new SaccadeRangeError(
+        "ERR_SACCADE_RANGE",
+        `${caller}: positions ${from} to ${to}; expected 0 <= from <= to <= length, which is ${most}`,
+      );
+    }
+    extents.forEach((extent, row) => {
+      const lost = Math.max(from, pinnedEnd(geometry));
+      if (lost < Math.min(to, extent.length) && !isRetained(geometry, extent, lost)) {
+        throw new SaccadeRangeError(
+          "ERR_SACCADE_RANGE",
+          `${caller}: position ${lost} of batch row ${row} has been forgotten; it keeps those from ${extent.start} on`,
+        );
+      }
+    });
+    const { batch, format } = this.#shape;
+    const { numKvHeads, headDim, valueHeadDim } = format;
+    return inSession(instance, caller, (session) => {
+      const [key, value] = [headDim, valueHeadDim].map((width) => {
+        const shape = [batch, to - from, numKvHeads, width];
+        const elements = shape.reduce((product, size) => product * size, 1);
+        return session.result({ shape, elements, dtype: "float32", target: undefined });
+      }) as [ReturnType<typeof session.result>, ReturnType<typeof session.result>];
+      const { f32 } = instance.memory(caller).views();
+      for (const { address, elements } of [key, value]) f32.fill(0, address >>> 2, (address >>> 2) + elements);
+      extents.forEach(({ length }, row) => {
+        const n = Math.min(to, length) - from;
+        if (n <= 0) return;
+        const rowOf = (slot: typeof key) => ({
+          ...slot,
+          address: slot.address + 4 * row * slot.strides[0]!,
+        });
+        const rows = { key: rowOf(key), value: rowOf(value), axes: AXES, from, n };
+        readRows(instance, store.headerOfRow(row, caller), rows, caller);
+      });
+      return { key: plainOf(key), value: plainOf(value) };
+    });
+  }
+
+  /**
+   * The cache as bytes, to be stored or sent: the tokens that are kept and everything that was said when it was made, but the
+   * engine. The same content gives the same bytes.
+   *
+   * @throws SaccadeError `ERR_SACCADE_DISPOSED`, `ERR_SACCADE_OUT_OF_MEMORY`
+   */
+  serialize(): Uint8Array<ArrayBuffer> {
+    const caller = "KvCache.serialize";
+    return encodeCache(this.#open(caller), this.#shape, "", caller);
+  }
+
+  /** Gives the memory back, but for pages that a fork still uses. May be called again. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#store.dispose();
+  }
+
+  /** {@link KvCache.dispose}, for `using`. */
+  [disposeKey](): void {
+    this.dispose();
+  }
+
+  #open(caller: string): Store {
+    const { instance } = this.#store;
+    if (this.#disposed) {
+      throw new SaccadeError("ERR_SACCADE_DISPOSED", `${caller}: this cache cannot be used: it has been disposed`);
+    }
+    // Throws where the engine has been disposed of, or has trapped.
+    instance.memory(caller);
+    return this.#store;
+  }
+
+  #proveRoom(starts: readonly number[], counts: readonly number[], caller: string): void {
+    const { capacity, left } = this.#shape.geometry;
+    counts.forEach((count, row) => {
+      const room =
+        left === undefined ? capacity - starts[row]! : Math.min(capacity - left, MAXIMUM_SIZE - starts[row]!);
+      if (count <= room) return;
+      const why =
+        left === undefined
+          ? `holds ${starts[row]} of ${capacity} positions`
+          : `takes at most capacity - left = ${capacity} - ${left} rows at once`;
+      throw new SaccadeRangeError(
+        "ERR_SACCADE_CACHE_FULL",
+        `${caller}: ${count} rows for batch row ${row}, which ${why}`,
+      );
+    });
+  }
+
+  #proveServed({ qLengths }: CapturedAttention, qLen: number, extents: readonly Extent[], caller: string): void {
+    const { geometry } = this.#shape;
+    extents.forEach((extent, row) => {
+      const first = extent.length - (qLengths?.[row] ?? qLen);
+      if (first >= extent.length || isServed(geometry, extent, Math.max(0, first))) return;
+      throw new SaccadeRangeError(
+        "ERR_SACCADE_RANGE",
+        `${caller}: query row 0 of batch row ${row} stands at position ${first} and sees ${geometry.left} keys before it, but ` +
+          `the cache keeps those from ${extent.start} on`,
+      );
+    });
+  }
+}
+
+/** Axes of `[batch, n, heads, width]`. */
+const AXES: AxisOrder = { batch: 0, seq: 1, head: 2 };
+
+function make(parts: Parts): KvCache {
+  return new KvCache(parts as unknown as KvCacheOptions);
+}
+
+function longest(extents: readonly Extent[]): number {
+  return extents.reduce((most, { length }) => Math.max(most, length), 0);
+}
+
+function plainOf({
+  data,
+  shape,
+}: {
+  readonly data: unknown;
+  readonly shape: readonly number[];
+}): PlainTensor<"float32"> {
+  return { data: data as Float32Array<ArrayBuffer>, shape: [...shape], dtype: "float32" };
+}
