@@ -46,13 +46,8 @@ export {
   nadarayaWatson,
   type RegressionKernel,
 } from "./kernel-regression.ts";
-export {
-  type CacheDType,
-  KvCache,
-  type KvCacheAppendOptions,
-  type KvCacheAttendOptions,
-  type KvCacheOptions,
-} from "./kv-cache.ts";
+export { KvCache } from "./kv-cache.ts";
+export type { CacheDType, KvCacheAppendOptions, KvCacheAttendOptions, KvCacheOptions } from "./kv-cache-options.ts";
 export { type Activation, type LinearOptions, linear } from "./linear.ts";
 export type { AttentionPart, AttentionPartEdge } from "./part.ts";
 export { decodePartial, encodePartial } from "./part-codec.ts";

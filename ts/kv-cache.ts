@@ -4,25 +4,26 @@
  */
 
 import { resultsOf } from "./attention.ts";
-import type {
-  AttentionBaseOptions,
-  AttentionBatchOptions,
-  AttentionResult,
-  AttentionTarget,
-  OutDTypeOf,
-  WeightsOption,
-} from "./attention-options.ts";
+import type { AttentionResult, AttentionTarget, OutDTypeOf, WeightsOption } from "./attention-options.ts";
 import { decodeCache, encodeCache } from "./cache/codec.ts";
 import type { CacheDType } from "./cache/format.ts";
-import { type Extent, isRetained, isServed, pinnedEnd, retainedOf } from "./cache/geometry.ts";
+import { longestOf, retainedOf } from "./cache/geometry.ts";
+import { proveCut, proveKept, proveRoom, proveServed } from "./cache/limits.ts";
+import { type CacheRope, resolveRope, turned } from "./cache/rope.ts";
 import { Store } from "./cache/store.ts";
 import { disposeKey } from "./dispose.ts";
 import type { FloatDType } from "./dtype.ts";
 import type { Engine } from "./engine.ts";
 import { SaccadeError, SaccadeRangeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
+import {
+  ATTEND_OPTIONS,
+  type KvCacheAppendOptions,
+  type KvCacheAttendOptions,
+  type KvCacheOptions,
+} from "./kv-cache-options.ts";
 import { resolveAttention } from "./layout/attention.ts";
-import { type CapturedAttention, captureOptions } from "./layout/attention-capture.ts";
+import { captureOptions } from "./layout/attention-capture.ts";
 import { type CacheShape, captureCache, keysFor, proveAppended, proveLengthsOf, resolveCache } from "./layout/cache.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { readOptions } from "./layout/options.ts";
@@ -34,81 +35,16 @@ import { appendRows, readRows } from "./wasm/cache.ts";
 import type { AxisOrder } from "./wasm/call.ts";
 import { inSession } from "./wasm/operator.ts";
 
-export type { CacheDType } from "./cache/format.ts";
-
-/** Options of a {@link KvCache}. */
-export interface KvCacheOptions {
-  /** Sequences side by side, from 1 up. */
-  readonly batch: number;
-  /** Heads of key and value. */
-  readonly numKvHeads: number;
-  /** Width of a key. */
-  readonly headDim: number;
-  /** Width of a value. Default: `headDim`. */
-  readonly valueHeadDim?: number | undefined;
-  /** Positions that each batch row can keep. With `window` it is rounded up to a multiple of 64. */
-  readonly capacity: number;
-  /**
-   * How keys and values are stored; arithmetic is float32. `"float32"` (default); `"float16"` and `"bfloat16"` round to nearest
-   * even, overflow to Infinity; `"int8"` keeps `round(127 x / max |x|)` and a scale for each token and head, and takes finite
-   * numbers only.
-   */
-  readonly dtype?: CacheDType | undefined;
-  /**
-   * A sliding window: each row sees the `left` keys before its own, its own, and the `first` keys of the sequence. The cache is
-   * then a ring, which keeps the last `capacity` positions and the first ones, and never fills.
-   */
-  readonly window?: { readonly left: number; readonly first?: number | undefined } | undefined;
-  /**
-   * Memory is taken in pages of so many positions, a multiple of 64, as they are needed, and a fork that writes copies one
-   * page. Default: all memory of a batch row is one page, taken at once.
-   */
-  readonly pageSize?: number | undefined;
-  /** Default: the default engine. */
-  readonly engine?: Engine | undefined;
-}
-
-/** Options of {@link KvCache.append}. */
-export interface KvCacheAppendOptions {
-  /** How many rows each batch row adds, at most n; what lies behind them is not looked at. Default: n. */
-  readonly lengths?: ArrayLike<number> | undefined;
-}
-
-/** Options of {@link KvCache.attend}: those of `attention` that a cache leaves open. */
-export type KvCacheAttendOptions<
-  Lse extends boolean = boolean,
-  Weights extends WeightsOption = WeightsOption,
-  Target extends AttentionTarget | undefined = undefined,
-  OutDType extends FloatDType | undefined = undefined,
-> = Pick<
-  AttentionBaseOptions<Lse, Target, OutDType>,
-  "layout" | "scale" | "softcap" | "alibiSlopes" | "sinks" | "returnLse" | "out" | "outDtype"
-> &
-  Pick<AttentionBatchOptions<Weights>, "mask" | "bias" | "qLengths" | "returnWeights">;
-
-const ATTEND_OPTIONS = [
-  "layout",
-  "scale",
-  "softcap",
-  "alibiSlopes",
-  "sinks",
-  "mask",
-  "bias",
-  "qLengths",
-  "returnLse",
-  "returnWeights",
-  "out",
-  "outDtype",
-] as const;
-
 /** What a cache is made of; only this file makes one. */
 class Parts {
   readonly store: Store;
   readonly shape: CacheShape;
+  readonly rope: CacheRope | undefined;
 
-  constructor(store: Store, shape: CacheShape) {
+  constructor(store: Store, shape: CacheShape, rope: CacheRope | undefined) {
     this.store = store;
     this.shape = shape;
+    this.rope = rope;
   }
 }
 
@@ -116,8 +52,9 @@ function partsOf(options: unknown): Parts {
   const caller = "KvCache";
   const read = captureCache(options, caller);
   const shape = resolveCache(read, caller);
+  const rope = read.rope === undefined ? undefined : resolveRope(read.rope, shape.format.headDim, caller);
   const instance = instanceFor(read.engine, caller);
-  return new Parts(Store.create(instance, shape.format, shape.geometry, shape.batch, caller), shape);
+  return new Parts(Store.create(instance, shape.format, shape.geometry, shape.batch, caller), shape, rope);
 }
 
 /**
@@ -145,6 +82,7 @@ function partsOf(options: unknown): Parts {
 export class KvCache {
   readonly #store: Store;
   readonly #shape: CacheShape;
+  readonly #rope: CacheRope | undefined;
   #disposed = false;
 
   /**
@@ -155,9 +93,10 @@ export class KvCache {
    */
   constructor(options: KvCacheOptions) {
     const given: unknown = options;
-    const { store, shape } = given instanceof Parts ? given : partsOf(given);
+    const { store, shape, rope } = given instanceof Parts ? given : partsOf(given);
     this.#store = store;
     this.#shape = shape;
+    this.#rope = rope;
   }
 
   /**
@@ -170,7 +109,7 @@ export class KvCache {
     const caller = "KvCache.deserialize";
     const { engine } = readOptions(options, ["engine"] as const, caller);
     const decoded = decodeCache(bytes, caller);
-    const { shape } = decoded;
+    const { shape, rope } = decoded;
     const store = Store.create(instanceFor(engine, caller), shape.format, shape.geometry, shape.batch, caller);
     try {
       decoded.restore(store, caller);
@@ -178,7 +117,7 @@ export class KvCache {
       store.dispose();
       throw error;
     }
-    return make(new Parts(store, shape));
+    return make(new Parts(store, shape, rope));
   }
 
   /** Sequences side by side. */
@@ -198,7 +137,7 @@ export class KvCache {
 
   /** The length of the longest batch row: every token counts, those that a ring has forgotten too. */
   get length(): number {
-    return longest(this.#open("KvCache.length").extents);
+    return longestOf(this.#open("KvCache.length").extents);
   }
 
   /** The length of each batch row. */
@@ -209,7 +148,7 @@ export class KvCache {
   /** How many positions of the longest batch row are kept: all of them, or those that a ring holds. */
   get retained(): number {
     const { extents, geometry } = this.#open("KvCache.retained");
-    const most = longest(extents);
+    const most = longestOf(extents);
     return retainedOf(geometry, extents.find(({ length }) => length === most)!);
   }
 
@@ -245,14 +184,19 @@ export class KvCache {
     const keyView = proveFloatTensor(capturedKey, instance, caller);
     const valueView = proveFloatTensor(capturedValue, instance, caller);
     const starts = store.extents.map(({ length }) => length);
-    this.#proveRoom(starts, counts, caller);
+    proveRoom(this.#shape.geometry, starts, counts, caller);
     if (counts.every((count) => count === 0)) return;
     const lengths = starts.map((start, row) => start + counts[row]!);
-    let wrong: string | undefined;
-    store.extend(lengths, caller, () => {
-      const call = { key: keyView, value: valueView, axes, n, starts, counts };
-      wrong = appendRows(instance, store.address, call, caller);
-      return wrong === undefined;
+    const rope = this.#rope;
+    const wrong = inSession(instance, caller, (session) => {
+      const turnedKey = rope === undefined ? keyView : turned(session, rope, keyView, axes, "bshd", starts);
+      let wrong: string | undefined;
+      store.extend(lengths, caller, () => {
+        const call = { key: turnedKey, value: valueView, axes, n, starts, counts };
+        wrong = appendRows(instance, store.address, call, caller);
+        return wrong === undefined;
+      });
+      return wrong;
     });
     if (wrong === undefined) return;
     throw new SaccadeRangeError(
@@ -288,14 +232,25 @@ export class KvCache {
     const captured = captureOptions(capturedQuery, capturedQuery, capturedQuery, options, caller, ATTEND_OPTIONS);
     const store = this.#open(caller);
     const { extents, instance } = store;
-    Object.assign(captured, keysFor(capturedQuery, captured.layout, batch, longest(extents), format, caller));
+    Object.assign(captured, keysFor(capturedQuery, captured.layout, batch, longestOf(extents), format, caller));
     captured.causal = true;
     captured.qOffset = "bottom-right";
     captured.kvLengths = extents.map(({ length }) => length);
     if (window !== undefined) captured.window = { left: window.left, right: undefined, first: geometry.first };
     const call = resolveAttention(captured, instance, undefined, store.address);
-    this.#proveServed(captured, call.qLen, extents, caller);
-    return resultsOf(call, runAttention(instance, call), captured.targets) as AttentionResult<
+    const qLengths = captured.qLengths ?? extents.map(() => call.qLen);
+    proveServed(geometry, extents, qLengths, caller);
+    const { targets, layout } = captured;
+    const rope = this.#rope;
+    const outcome =
+      rope === undefined
+        ? runAttention(instance, call)
+        : inSession(instance, caller, (session) => {
+            const starts = extents.map(({ length }, row) => length - qLengths[row]!);
+            const turnedQuery = turned(session, rope, call.query, call.axes, layout, starts);
+            return runAttention(instance, { ...call, query: turnedQuery });
+          });
+    return resultsOf(call, outcome, targets) as AttentionResult<
       Lse,
       Weights,
       Target,
@@ -315,29 +270,7 @@ export class KvCache {
     const caller = "KvCache.truncate";
     const given = proveLengthsOf(n, this.#shape.batch, 0, MAXIMUM_SIZE, caller, "n");
     const store = this.#open(caller);
-    const { extents, geometry } = store;
-    const most = longest(extents);
-    if (typeof given === "number" && given > most) {
-      throw new SaccadeRangeError("ERR_SACCADE_RANGE", `${caller}: n is ${given}; expected at most length, ${most}`);
-    }
-    const lengths = extents.map((extent, row) => {
-      const length = typeof given === "number" ? Math.min(given, extent.length) : given[row]!;
-      const name = typeof given === "number" ? "n" : `n[${row}]`;
-      if (length > extent.length) {
-        throw new SaccadeRangeError(
-          "ERR_SACCADE_RANGE",
-          `${caller}: ${name} is ${length}; expected at most the length of the batch row, ${extent.length}`,
-        );
-      }
-      if (length > pinnedEnd(geometry) && !isServed(geometry, extent, length)) {
-        throw new SaccadeRangeError(
-          "ERR_SACCADE_RANGE",
-          `${caller}: ${name} is ${length}, batch row ${row} keeps the positions from ${extent.start} on; expected at least ` +
-            `${extent.start + geometry.left!}, so that the next token sees the ${geometry.left} keys of its window`,
-        );
-      }
-      return length;
-    });
+    const lengths = proveCut(store.geometry, store.extents, given, caller);
     store.truncate(lengths, caller);
   }
 
@@ -349,7 +282,7 @@ export class KvCache {
    */
   fork(): KvCache {
     const caller = "KvCache.fork";
-    return make(new Parts(this.#open(caller).fork(caller), this.#shape));
+    return make(new Parts(this.#open(caller).fork(caller), this.#shape, this.#rope));
   }
 
   /**
@@ -380,22 +313,7 @@ export class KvCache {
     proveInteger(to, 0, MAXIMUM_SIZE, caller, "to");
     const store = this.#open(caller);
     const { extents, geometry, instance } = store;
-    const most = longest(extents);
-    if (from > to || to > most) {
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_RANGE",
-        `${caller}: positions ${from} to ${to}; expected 0 <= from <= to <= length, which is ${most}`,
-      );
-    }
-    extents.forEach((extent, row) => {
-      const lost = Math.max(from, pinnedEnd(geometry));
-      if (lost < Math.min(to, extent.length) && !isRetained(geometry, extent, lost)) {
-        throw new SaccadeRangeError(
-          "ERR_SACCADE_RANGE",
-          `${caller}: position ${lost} of batch row ${row} has been forgotten; it keeps those from ${extent.start} on`,
-        );
-      }
-    });
+    proveKept(geometry, extents, from, to, caller);
     const { batch, format } = this.#shape;
     const { numKvHeads, headDim, valueHeadDim } = format;
     return inSession(instance, caller, (session) => {
@@ -428,7 +346,7 @@ export class KvCache {
    */
   serialize(): Uint8Array<ArrayBuffer> {
     const caller = "KvCache.serialize";
-    return encodeCache(this.#open(caller), this.#shape, "", caller);
+    return encodeCache(this.#open(caller), this.#shape, this.#rope?.text ?? "", caller);
   }
 
   /** Gives the memory back, but for pages that a fork still uses. May be called again. */
@@ -452,36 +370,6 @@ export class KvCache {
     instance.memory(caller);
     return this.#store;
   }
-
-  #proveRoom(starts: readonly number[], counts: readonly number[], caller: string): void {
-    const { capacity, left } = this.#shape.geometry;
-    counts.forEach((count, row) => {
-      const room =
-        left === undefined ? capacity - starts[row]! : Math.min(capacity - left, MAXIMUM_SIZE - starts[row]!);
-      if (count <= room) return;
-      const why =
-        left === undefined
-          ? `holds ${starts[row]} of ${capacity} positions`
-          : `takes at most capacity - left = ${capacity} - ${left} rows at once`;
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_CACHE_FULL",
-        `${caller}: ${count} rows for batch row ${row}, which ${why}`,
-      );
-    });
-  }
-
-  #proveServed({ qLengths }: CapturedAttention, qLen: number, extents: readonly Extent[], caller: string): void {
-    const { geometry } = this.#shape;
-    extents.forEach((extent, row) => {
-      const first = extent.length - (qLengths?.[row] ?? qLen);
-      if (first >= extent.length || isServed(geometry, extent, Math.max(0, first))) return;
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_RANGE",
-        `${caller}: query row 0 of batch row ${row} stands at position ${first} and sees ${geometry.left} keys before it, but ` +
-          `the cache keeps those from ${extent.start} on`,
-      );
-    });
-  }
 }
 
 /** Axes of `[batch, n, heads, width]`. */
@@ -489,10 +377,6 @@ const AXES: AxisOrder = { batch: 0, seq: 1, head: 2 };
 
 function make(parts: Parts): KvCache {
   return new KvCache(parts as unknown as KvCacheOptions);
-}
-
-function longest(extents: readonly Extent[]): number {
-  return extents.reduce((most, { length }) => Math.max(most, length), 0);
 }
 
 function plainOf({

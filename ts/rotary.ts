@@ -12,12 +12,12 @@ import { proveApartOrSame } from "./layout/in-place.ts";
 import { captureIntegers, type IntegerTensor, proveIntegerTensor } from "./layout/integers.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { proveWord, readOptions } from "./layout/options.ts";
-import { type RopeScaling, resolveScaling } from "./layout/rope-scaling.ts";
+import { type RopeScaling, resolveScaling, type ScalingCall } from "./layout/rope-scaling.ts";
 import { MAXIMUM_SIZE, proveInteger } from "./layout/shape.ts";
 import { type CapturedTensor, captureTensor } from "./layout/tensor-like.ts";
 import { proveBase, proveOffset, tensorOf } from "./positions.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
-import { inSession } from "./wasm/operator.ts";
+import { inSession, type Session, type Slot } from "./wasm/operator.ts";
 import type { TensorView } from "./wasm/view.ts";
 
 export type { RopeScaling } from "./layout/rope-scaling.ts";
@@ -107,7 +107,6 @@ export function rope(x: TensorInput, options?: RopeOptions): PlainTensor<"float3
   const tables = read.tables === undefined ? undefined : captureTables(read.tables, caller);
   const target = read.out === undefined ? undefined : captureTensor(read.out, caller, "out");
   const layout = read.layout === undefined ? "bshd" : proveWord(read.layout, LAYOUTS, caller, "layout");
-  const style = read.style === undefined ? "half" : proveWord(read.style, STYLES, caller, "style");
   const { shape } = captured;
   const axes = axesOf(shape, layout, caller, "x");
   const sizeOf = (axis: number): number => (axis < 0 ? 1 : shape[axis]!);
@@ -117,43 +116,97 @@ export function rope(x: TensorInput, options?: RopeOptions): PlainTensor<"float3
     number,
     number,
   ];
-  const rotaryDim = proveRotaryDim(read.rotaryDim, headDim, caller);
-  const base = proveBase(read.base, caller);
-  const scaling = resolveScaling(read.scaling, rotaryDim, base, caller);
-  const seqLen = read.seqLen === undefined ? 0 : proveInteger(read.seqLen, 1, MAXIMUM_SIZE, caller, "options.seqLen");
+  const turn = proveTurn(read, headDim, caller);
   const offset = proveOffset(read.offset, seq, caller);
   const instance = instanceFor(read.engine, caller);
   const view = proveFloatTensor(captured, instance, caller);
   const list = positions === undefined ? undefined : proveIntegerTensor(positions, instance, caller);
   const kind = provePositions(list, batch, seq, caller);
   const turns = tables?.map((table) => proveFloatTensor(table, instance, caller));
-  if (turns !== undefined) proveTables(turns, rotaryDim, list, offset, seq, caller);
+  if (turns !== undefined) proveTables(turns, turn.rotaryDim, list, offset, seq, caller);
   const destination = resolveDestination(target, shape, "float32", instance, caller);
   const inputs = (turns ?? []).map((table, index) => ({ name: `options.tables.${TABLES[index]}`, view: table }));
   const inPlace = proveApartOrSame(destination, view, inputs, caller);
   return inSession(instance, caller, (session) => {
     const out = session.result(destination);
     const [cos, sin] = (turns ?? []).map((table) => session.input(table));
-    session.run("rotary", {
-      integers: [
-        ...[batch, seq, heads, headDim, rotaryDim, STYLES.indexOf(style), LAYOUTS.indexOf(layout), kind, offset],
-        ...[scaling.number, seqLen, scaling.truncate ? 1 : 0, turns === undefined ? 0 : turns[0]!.shape[0]!],
-      ],
-      floats: [base, ...scaling.floats],
-      inputs: [
-        inPlace ? undefined : session.input(view),
-        list && session.list(list.data),
-        scaling.factors && session.list(scaling.factors),
-        cos,
-        sin,
-      ],
-      outputs: [out],
+    runRotary(session, {
+      turn,
+      sizes: [batch, seq, heads, headDim],
+      layout,
+      kind,
+      positions: list?.data ?? offset,
+      x: inPlace ? undefined : session.input(view),
+      tables: turns === undefined ? undefined : { cos: cos!, sin: sin!, rows: turns[0]!.shape[0]! },
+      out,
     });
     return tensorOf(out, read.out);
   });
 }
 
 const TABLES = ["cos", "sin"] as const;
+
+/** How rows are turned: options of {@link rope}, proved. */
+export interface RotaryTurn {
+  readonly rotaryDim: number;
+  readonly style: (typeof STYLES)[number];
+  readonly base: number;
+  readonly scaling: ScalingCall;
+  /** 0: the largest position of the call and 1. */
+  readonly seqLen: number;
+}
+
+/** Operands of the operator. */
+export interface RotaryCall {
+  readonly turn: RotaryTurn;
+  readonly sizes: readonly [batch: number, seq: number, heads: number, headDim: number];
+  readonly layout: (typeof LAYOUTS)[number];
+  /** Positions: 0 from one on, 1 a list for all batch rows, 2 a list for each. */
+  readonly kind: 0 | 1 | 2;
+  readonly positions: number | Int32Array<ArrayBuffer>;
+  /** Undefined: `out` is turned in place. */
+  readonly x: Slot | undefined;
+  readonly tables?: { readonly cos: Slot; readonly sin: Slot; readonly rows: number } | undefined;
+  readonly out: Slot;
+}
+
+/** Turns rows inside a session. */
+export function runRotary(
+  session: Session,
+  { turn, sizes, layout, kind, positions, x, tables, out }: RotaryCall,
+): void {
+  const { rotaryDim, style, base, scaling, seqLen } = turn;
+  const listed = typeof positions !== "number";
+  session.run("rotary", {
+    integers: [
+      ...[...sizes, rotaryDim, STYLES.indexOf(style), LAYOUTS.indexOf(layout), kind, listed ? 0 : positions],
+      ...[scaling.number, seqLen, scaling.truncate ? 1 : 0, tables?.rows ?? 0],
+    ],
+    floats: [base, ...scaling.floats],
+    inputs: [
+      x,
+      listed ? session.list(positions) : undefined,
+      scaling.factors && session.list(scaling.factors),
+      tables?.cos,
+      tables?.sin,
+    ],
+    outputs: [out],
+  });
+}
+
+/** Proves the options of {@link rope} that do not depend on a call. */
+export function proveTurn(
+  read: Partial<Record<"base" | "style" | "rotaryDim" | "scaling" | "seqLen", unknown>>,
+  headDim: number,
+  caller: string,
+): RotaryTurn {
+  const style = read.style === undefined ? "half" : proveWord(read.style, STYLES, caller, "style");
+  const rotaryDim = proveRotaryDim(read.rotaryDim, headDim, caller);
+  const base = proveBase(read.base, caller);
+  const scaling = resolveScaling(read.scaling, rotaryDim, base, caller);
+  const seqLen = read.seqLen === undefined ? 0 : proveInteger(read.seqLen, 1, MAXIMUM_SIZE, caller, "options.seqLen");
+  return { rotaryDim, style, base, scaling, seqLen };
+}
 
 function refuseContradictions(read: Partial<Record<(typeof KNOWN)[number], unknown>>, caller: string): void {
   const refuse = (a: string, b: string): never => {

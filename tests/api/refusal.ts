@@ -22,6 +22,7 @@ const CLASS_OF: Readonly<Record<string, ErrorClass>> = {
   RANGE: RangeError,
   OVERLAP: RangeError,
   EMPTY_ROW: RangeError,
+  CACHE_FULL: RangeError,
 };
 
 /** The error that a call throws; its class must be the one that its code stands for. */

@@ -1,4 +1,5 @@
 /** The one list of cases that Node and every browser run. */
+import { cacheCases } from "../cache/cases.ts";
 import { lawCases } from "../invariance/laws.ts";
 import { contractCases } from "./contract.ts";
 import { errorCases } from "./errors.ts";
@@ -18,6 +19,7 @@ export async function allCases(load: Context["load"]): Promise<Case[]> {
     ...propertyCases,
     ...planCases,
     ...lawCases,
+    ...cacheCases,
     ...errorCases,
   ];
   const names = new Set(cases.map(({ name }) => name));

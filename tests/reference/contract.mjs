@@ -24,6 +24,7 @@ import { sees } from "./rules.mjs";
  * @property {{ data: ArrayLike<number>, shape: number[] }} [bias]
  * @property {ArrayLike<number>} [alibiSlopes]
  * @property {ArrayLike<number>} [sinks]
+ * @property {{ key: ArrayLike<number>, value: ArrayLike<number> }} [scales] of section 8, `[batch, kvHeads, kvLen]`
  */
 /** @typedef {"raw" | "scaled" | "capped" | "biased"} Stage */
 /**
@@ -88,8 +89,8 @@ function root(blocks) {
   return level[0] ?? null;
 }
 
-/** Section 3. @param {Float32Array} t scores of one block @param {boolean[]} seen @param {ArrayLike<number>} value @param {number} vAt @param {number} size */
-function blockState(t, seen, value, vAt, size) {
+/** Section 3. @param {Float32Array} t scores of one block @param {boolean[]} seen @param {ArrayLike<number>} value @param {number} vAt @param {number} size @param {(j: number) => number} [scale] */
+function blockState(t, seen, value, vAt, size, scale) {
   let m = NONE;
   t.forEach((score, j) => {
     if (seen[j] && score > m) m = score;
@@ -102,7 +103,8 @@ function blockState(t, seen, value, vAt, size) {
     empty = false;
     const p = exp2(f(score - m));
     l[j % 4] = f(at(l, j % 4) + p);
-    for (let d = 0; d < size; d++) o[d] = at(o, d) + f(p * at(value, vAt + j * size + d));
+    const weight = scale ? f(p * scale(j)) : p;
+    for (let d = 0; d < size; d++) o[d] = at(o, d) + f(weight * at(value, vAt + j * size + d));
   });
   return empty ? null : { m, l: f(f(at(l, 0) + at(l, 2)) + f(at(l, 1) + at(l, 3))), o };
 }
@@ -197,7 +199,8 @@ export function contractAttention({ query, key, value }, shape, options = {}, as
         const bias = options.bias ? broadcast(options.bias, [b, h, i, j]) : undefined;
         const hidden = !mayAttend(shape, options, b, h, i, j) || bias === NONE;
         if (hidden && !ask.tap) continue;
-        const raw = dot(query, row * headDim, key, (kvHead * kvLen + j) * headDim, headDim);
+        let raw = dot(query, row * headDim, key, (kvHead * kvLen + j) * headDim, headDim);
+        if (options.scales) raw = f(raw * at(options.scales.key, kvHead * kvLen + j));
         const distance = f(-Math.abs(position - j));
         if (ask.tap) {
           let natural = tapped(ask.tap, raw, constants);
@@ -223,7 +226,9 @@ export function contractAttention({ query, key, value }, shape, options = {}, as
         if (ask.weights) visible[row * kvLen + j] = 1;
       }
       scored.push(t);
-      blocks.push(blockState(t, seen, value, (kvHead * kvLen + start) * valueHeadDim, valueHeadDim));
+      const { scales } = options;
+      const scale = scales && ((/** @type {number} */ n) => at(scales.value, kvHead * kvLen + start + n));
+      blocks.push(blockState(t, seen, value, (kvHead * kvLen + start) * valueHeadDim, valueHeadDim, scale));
     }
 
     let state = root(blocks);

@@ -21,6 +21,7 @@ import { arrayFacts, typedArrayKind } from "../layout/typed-array.ts";
 import { outOfMemory } from "../wasm/memory.ts";
 import { BLOCK, blockByteLength, CACHE_DTYPES, type CacheDType, clearOutside } from "./format.ts";
 import { countHeld, type Extent, heldBlocks, isServed, pinnedEnd } from "./geometry.ts";
+import { type CacheRope, resolveRope } from "./rope.ts";
 import type { Store } from "./store.ts";
 
 const MAGIC = 0x4b434153;
@@ -86,8 +87,7 @@ function columnsOf({ length, start }: Extent, pinned: number, block: number): [f
 export interface DecodedCache {
   readonly shape: CacheShape;
   readonly extents: readonly Extent[];
-  /** Options of rope as JSON; empty where there are none. */
-  readonly rope: string;
+  readonly rope: CacheRope | undefined;
   /** Puts the blocks into an empty store of that shape. */
   restore(store: Store, caller: string): void;
 }
@@ -138,10 +138,17 @@ export function decodeCache(given: unknown, caller: string): DecodedCache {
   const blocks = extents.reduce((sum, extent) => sum + countHeld(geometry, extent), 0);
   if (blocksAt + blocks * size !== end) throw corrupt(`${end - blocksAt} bytes for ${blocks} blocks of ${size}`);
   const ropeAt = LISTS_AT + 8 * batch;
+  let rope: CacheRope | undefined;
+  try {
+    const text = new TextDecoder().decode(bytes.subarray(ropeAt, ropeAt + ropeLength));
+    if (text !== "") rope = resolveRope(JSON.parse(text), format.headDim, caller);
+  } catch (cause) {
+    throw corrupt(cause instanceof Error ? cause.message : String(cause), cause);
+  }
   return {
     shape,
     extents,
-    rope: new TextDecoder().decode(bytes.subarray(ropeAt, ropeAt + ropeLength)),
+    rope,
     restore(store, caller) {
       let at = blocksAt;
       extents.forEach((extent, row) => {

@@ -73,6 +73,10 @@ export interface Extent {
 /** The first position that is not pinned. */
 export const pinnedEnd = ({ pinnedBlocks }: Geometry): number => pinnedBlocks * BLOCK;
 
+/** The length of the longest row. */
+export const longestOf = (extents: readonly Extent[]): number =>
+  extents.reduce((most, { length }) => Math.max(most, length), 0);
+
 /** A row with nothing in it. */
 export const emptyExtent = (geometry: Geometry): Extent => ({ length: 0, start: pinnedEnd(geometry) });
 

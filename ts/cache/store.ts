@@ -224,7 +224,7 @@ export class Store {
   }
 
   #undo(steps: readonly Step[], before: readonly Extent[], growth: Growth | undefined): void {
-    for (const { row, index, before: page } of steps.toReversed()) {
+    for (const { row, index, before: page } of [...steps].reverse()) {
       this.#pages.release(row.pages[index]!);
       row.pages[index] = page;
       if (page !== undefined) page.references += 1;

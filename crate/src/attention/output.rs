@@ -78,13 +78,11 @@ impl Run<'_> {
         }
         for block in tile.blocks() {
             let Some(sight) = self.sight(tile, block) else { continue };
+            self.copy_keys(block);
             for group in 0..self.n.div_ceil(MR) {
                 let columns = sight.columns(group);
                 if columns.is_empty() {
                     continue;
-                }
-                if group == 0 {
-                    self.copy_keys(block);
                 }
                 self.score(group, block, &columns);
                 let seen = self.seen(&columns);
