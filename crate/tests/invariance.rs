@@ -90,7 +90,7 @@ fn states_merge_along_the_aligned_tree() {
         let blocks: Vec<usize> = (0..11).filter(|b| pattern >> b & 1 == 1).map(|b| b + b / 4 * 5).collect();
         let slots = 8;
         let (mut m, mut l, mut o) = (vec![0.0; slots * 4], vec![0.0; slots * 4], vec![0.0; slots * 32]);
-        let mut stack = Stack::new(&mut m, &mut l, &mut o, 4, 8);
+        let mut stack = Stack::new(&mut m, &mut l, &mut o, 4, 4, 8);
         let mut texts: Vec<String> = Vec::new();
         // The stack merges numbers; its depth says which texts were merged.
         let join = |texts: &mut Vec<String>| {

@@ -8,7 +8,7 @@
 //! A hidden key takes part with weight +0. That gives the bits of leaving it out unless its value is not finite: rows whose
 //! accumulators came out NaN though their sum did not are run again by a path that leaves hidden keys out.
 
-use super::mask::Tile;
+use super::mask::{Columns, Tile};
 use super::output::store_rows;
 use super::plan::{Plan, Workspace};
 use super::run::Run;
@@ -78,7 +78,7 @@ pub fn attend_tile(
     let Workspace { query, scores, value_copy, key_copy, m, l, o } = Workspace::new(plan, workspace);
     let mut run = Run { spec, plan, packed, query, scores, value_copy, key_copy, batch, kv_head, first, n };
     run.copy_queries();
-    let mut stack = Stack::new(m, l, o, plan.rows_per_tile, plan.value_width);
+    let mut stack = Stack::new(m, l, o, plan.rows_per_tile, n, plan.value_width);
 
     if let (Some(shard), Some(partial)) = (&spec.options.shard, outputs.partial.as_mut()) {
         run.partial(&tile, &mut stack, shard, partial);
@@ -123,12 +123,16 @@ impl Run<'_> {
     /// Brings the states of the row groups to their ends, in slot 0.
     fn attend(&mut self, tile: &Tile<'_>, stack: &mut Stack<'_>, groups: Range<usize>, only_visible: bool) {
         for block in tile.blocks() {
-            let Some(sight) = self.sight(tile, block) else { continue };
+            let all = tile.sees_all(block) && self.is_present(block);
+            let sight = if all { None } else { self.sight(tile, block) };
+            if sight.is_none() && !all {
+                continue;
+            }
             let place = stack.enter(block, groups.clone());
             self.copy_keys(block);
             self.copy_values(block);
             for group in groups.clone() {
-                let columns = sight.columns(group);
+                let columns = sight.as_ref().map_or(Columns::ALL, |sight| sight.columns(group));
                 if !columns.is_empty() {
                     self.block(stack, place, group, block, &columns, only_visible);
                 } else if let Place::New(slot) = place {

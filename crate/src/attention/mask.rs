@@ -92,6 +92,9 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// All columns, seen by every row.
+    pub const ALL: Self = Self { rows: [u64::MAX; MR], from: 0, to: BLOCK_KV, whole: true };
+
     /// No column is seen.
     pub fn is_empty(&self) -> bool {
         self.from >= self.to
@@ -128,6 +131,13 @@ impl<'a> Tile<'a> {
     pub fn blocks(&self) -> impl Iterator<Item = usize> {
         let [head, main] = self.blocks.clone();
         head.chain(main)
+    }
+
+    /// Whether every row sees all keys of a block, as it does of most: nothing else is then to be asked.
+    pub fn sees_all(&self, block: usize) -> bool {
+        let options = &self.spec.options;
+        let unmasked = options.mask.is_none() && options.bit_mask.is_none();
+        unmasked && self.common.start <= block * BLOCK_KV && (block + 1) * BLOCK_KV <= self.common.end
     }
 
     /// What the rows see of a block; `None` when none sees anything. `head_of` gives a row's query row and head.

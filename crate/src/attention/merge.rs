@@ -60,7 +60,7 @@ pub fn merge_row<'a>(
     let (m, rest) = memory.split_at_mut(slots * MR);
     let (l, o) = rest.split_at_mut(slots * MR);
     // One row in the first lane of a group of four.
-    let mut stack = Stack::new(m, l, &mut o[..slots * MR * padded], MR, padded);
+    let mut stack = Stack::new(m, l, &mut o[..slots * MR * padded], MR, 1, padded);
     let row = (b * sizes.num_heads + h) * sizes.q_len + i;
     let unit = b * sizes.num_kv_heads + h / sizes.group().max(1);
     for item in items {

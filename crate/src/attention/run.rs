@@ -57,10 +57,15 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Whether there are keys at a block's place: a cache may have forgotten them.
+    pub(super) fn is_present(&self, block: usize) -> bool {
+        self.cached(block).is_none_or(|block| block.is_present())
+    }
+
     /// What the rows of the tile see of a block.
     #[inline(never)]
     pub(super) fn sight(&self, tile: &Tile<'_>, block: usize) -> Option<BlockSight> {
-        if self.cached(block).is_some_and(|block| !block.is_present()) {
+        if !self.is_present(block) {
             return None;
         }
         tile.block(block, |r| self.place(r))

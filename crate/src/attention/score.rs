@@ -73,13 +73,16 @@ impl Run<'_> {
     /// Dot products times the scales of int8 keys, then times a factor.
     fn multiply(&mut self, cached: &HeadBlock<'_>, panels: Range<usize>, factor: Option<f32>) {
         let scales = cached.scales().map(|[keys, _]| keys);
+        let columns = panels.start * NR..panels.end * NR;
         for row in self.scores.chunks_exact_mut(BLOCK_KV).take(self.n) {
-            for column in panels.start * NR..panels.end * NR {
-                if let Some(scales) = scales {
-                    row[column] *= scales[column];
-                }
-                if let Some(factor) = factor {
-                    row[column] *= factor;
+            let row = &mut row[columns.clone()];
+            if let Some(scales) = scales {
+                multiply(row, &scales[columns.clone()]);
+            }
+            if let Some(factor) = factor {
+                let factor = Native::splat(factor);
+                for t in row.as_chunks_mut::<4>().0 {
+                    Native::load(t).mul(factor).store(t);
                 }
             }
         }
@@ -161,6 +164,13 @@ impl Run<'_> {
                 }
             }
         }
+    }
+}
+
+/// `row[j] = row[j] * factors[j]`, whole fours.
+pub(super) fn multiply(row: &mut [f32], factors: &[f32]) {
+    for (t, factor) in row.as_chunks_mut::<4>().0.iter_mut().zip(factors.as_chunks::<4>().0) {
+        Native::load(t).mul(Native::load(factor)).store(t);
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Stack<'a> {
     l: &'a mut [f32],
     o: &'a mut [f32],
     rows: usize,
+    /// Rows that are no padding.
+    real: usize,
     width: usize,
     /// A block index inside each slot's subtree.
     blocks: [u32; MAX_SLOTS],
@@ -59,9 +61,10 @@ pub struct Stack<'a> {
 }
 
 impl<'a> Stack<'a> {
-    /// An empty stack of states for `rows` rows with `width` accumulators each; both multiples of their tile.
-    pub fn new(m: &'a mut [f32], l: &'a mut [f32], o: &'a mut [f32], rows: usize, width: usize) -> Self {
-        Self { m, l, o, rows, width, blocks: [0; MAX_SLOTS], depth: 0 }
+    /// An empty stack of states for `rows` rows with `width` accumulators each, both multiples of their tile; the first `real`
+    /// rows are wanted.
+    pub fn new(m: &'a mut [f32], l: &'a mut [f32], o: &'a mut [f32], rows: usize, real: usize, width: usize) -> Self {
+        Self { m, l, o, rows, real, width, blocks: [0; MAX_SLOTS], depth: 0 }
     }
 
     /// Makes room for a block to the right of all before: completes the subtrees that end before it, for the row
@@ -144,7 +147,7 @@ impl<'a> Stack<'a> {
             let merge = self.join(left, group, m, l);
             let size = self.rows * self.width;
             let (lower, upper) = self.o.split_at_mut(right * size);
-            for r in 0..MR {
+            for r in 0..MR.min(self.real - group * MR) {
                 let row = (group * MR + r) * self.width;
                 let (x, y) = (Native::splat(merge.x[r]), Native::splat(merge.y[r]));
                 let (a, _) = lower[left * size + row..][..self.width].as_chunks_mut::<4>();

@@ -4,6 +4,7 @@ use super::cache::CacheDType;
 use super::mask::Columns;
 use super::operand::Operand;
 use super::run::Run;
+use super::score::multiply;
 use super::spec::Source;
 use super::BLOCK_KV;
 use crate::kernel::exp::Exp2;
@@ -50,10 +51,10 @@ impl Run<'_> {
     pub(super) fn scale_by_values(&mut self, block: usize, columns: &Columns) {
         let Source::Cache(cache) = &self.spec.source else { return };
         let Some([_, scales]) = cache.block(self.batch, block, self.kv_head).scales() else { return };
-        for row in self.scores.chunks_exact_mut(BLOCK_KV) {
-            for (p, scale) in row[columns.from..columns.to].iter_mut().zip(&scales[columns.from..]) {
-                *p *= scale;
-            }
+        let panels = columns.panels();
+        let columns = panels.start * NR..panels.end * NR;
+        for row in self.scores.chunks_exact_mut(BLOCK_KV).take(self.n) {
+            multiply(&mut row[columns.clone()], &scales[columns.clone()]);
         }
     }
 
