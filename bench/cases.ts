@@ -1,5 +1,8 @@
 /** What is measured. Every case says in words what it is; its name is what `--filter` looks at. */
 
+import type { CacheDType } from "saccade";
+import { CACHE_CASES } from "./cache-cases.ts";
+
 /** What hides keys or changes scores, in few words; the tensors are painted for the run. */
 export interface Extras {
   readonly window?: { readonly left?: number; readonly right?: number };
@@ -26,6 +29,8 @@ export interface Case extends Extras {
   readonly valueHeadDim: number;
   readonly causal: boolean;
   readonly kvLengths?: readonly number[];
+  /** Keys and values lie in a KvCache of this dtype. */
+  readonly cache?: CacheDType;
   /** The case without what this one adds, and how much of its time this one may take at most. */
   readonly against?: { readonly name: string; readonly goal?: number };
 }
@@ -114,6 +119,7 @@ export const CASES: readonly Case[] = [
   { ...prefill, bias: true, name: "bias-full", words: "prefill-64 with a full bias", against: { name: "prefill-64" } },
   { ...prefill, alibi: true, name: "bias-alibi", words: "prefill-64 with ALiBi", against: { name: "prefill-64" } },
   { ...prefill, softcap: 30, name: "softcap", words: "prefill-64 with softcap", against: { name: "prefill-64" } },
+  ...CACHE_CASES,
 ];
 
 /** The cases whose names contain a text, and those they are set against. */
@@ -165,7 +171,9 @@ export function flopsOf(c: Case): number {
 /** Bytes that every call has to read once, whatever the kernel does: keys, values and queries that count, and masks. */
 export function bytesOf(c: Case): number {
   const keys = c.kvLengths?.reduce((sum, length) => sum + length, 0) ?? c.batch * c.kvLen;
-  const perKey = c.numKvHeads * (c.headDim + c.valueHeadDim);
+  const width = { float32: 4, float16: 2, bfloat16: 2, int8: 1 }[c.cache ?? "float32"];
+  const scales = c.cache === "int8" ? 8 : 0;
+  const perKey = c.numKvHeads * ((c.headDim + c.valueHeadDim) * width + scales);
   const masks = c.qLen * c.kvLen * ((c.randomMask === undefined ? 0 : 1) + (c.bias ? 4 * c.numHeads : 0));
-  return 4 * (keys * perKey + c.batch * c.qLen * c.numHeads * c.headDim) + masks;
+  return keys * perKey + 4 * c.batch * c.qLen * c.numHeads * c.headDim + masks;
 }

@@ -1,6 +1,7 @@
 /** The bench: the machine's roof first, then every case checked, timed in interleaved rounds and set against it. */
 import { parseArgs } from "node:util";
 import { capabilities, createEngine, type Engine } from "saccade";
+import { createCacheSubject } from "./cache.ts";
 import { CASES, casesLike, flopsOf } from "./cases.ts";
 import { Limits } from "./limits.ts";
 import { GROUP, OPERATOR_CASES, operatorRows, operatorSubjects, operatorsLike, operatorTable } from "./operators.ts";
@@ -73,7 +74,9 @@ async function main(): Promise<number> {
   if (capabilities().relaxedSimd) builds.push(["fast", await createEngine({ build: "fast" })]);
   else console.log("SKIPPED: the fast build; this engine has no relaxed SIMD (or hides it behind a flag)");
 
-  const subjects = cases.flatMap((c) => builds.map(([build, engine]) => ({ build, ...createSubject(c, engine) })));
+  const subjects = cases.flatMap((c) =>
+    builds.map(([build, engine]) => ({ build, ...(c.cache ? createCacheSubject : createSubject)(c, engine) })),
+  );
   const margins = subjects.map(({ of, build, margin }) => {
     const share = margin();
     if (!(share <= 1))

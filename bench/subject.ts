@@ -13,7 +13,7 @@ export interface Subject {
 }
 
 /** Numbers that look like activations: about normal, the same in every run. */
-function painted(length: number, seed: number): Float32Array<ArrayBuffer> {
+export function painted(length: number, seed: number): Float32Array<ArrayBuffer> {
   let state = seed >>> 0;
   const next = () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -93,7 +93,7 @@ function rowExtrasOf(c: Case, bias: Float32Array | undefined, head: number, i: n
 type Plain = { readonly data: Float32Array<ArrayBuffer> };
 
 /** Rows spread over batch, heads and positions, each compared with float64 by itself. */
-function sampledMargin(
+export function sampledMargin(
   c: Case,
   { query, key, value }: Readonly<Record<"query" | "key" | "value", Plain>>,
   call: () => void,
