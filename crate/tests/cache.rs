@@ -18,7 +18,8 @@ fn painted_rows(seed: u32, count: usize) -> Vec<f32> {
     paint(&Paint { rule: "bell".into(), seed, gain: None }, count)
 }
 
-/// Blocks in reverse order, a hole between them, so that nothing rests on their order.
+/// Blocks in reverse order, a hole between them, so that nothing rests on their order. Where the number of positions is odd the
+/// heads of all blocks lie together, else those of a block.
 struct Store {
     format: Format,
     memory: Vec<u32>,
@@ -28,12 +29,15 @@ struct Store {
 }
 
 impl Store {
-    fn new(format: Format, batch: usize, positions: usize) -> Self {
+    fn new(mut format: Format, batch: usize, positions: usize) -> Self {
         let blocks_per_row = positions.div_ceil(BLOCK);
-        let bytes = format.block_byte_length();
         let count = batch * blocks_per_row;
-        let table = (0..count).map(|i| ((count - 1 - i) * (bytes + 64)) as u32).collect();
-        let memory = vec![0; count * (bytes + 64) / 4 + 4];
+        let apart = if positions % 2 == 1 { format.head_byte_length() + 64 } else { format.block_byte_length() + 64 };
+        if positions % 2 == 1 {
+            format.head_stride = count * apart;
+        }
+        let table = (0..count).map(|i| ((count - 1 - i) * apart) as u32).collect();
+        let memory = vec![0; (count * apart + format.block_byte_length()) / 4 + 4];
         // Blocks count from an address that is a multiple of 16.
         let first = memory.as_ptr().align_offset(16);
         Self { format, memory, first, table, blocks_per_row }
@@ -86,7 +90,7 @@ impl Case {
         let [head_dim, value_head_dim] = self.widths;
         let Case { q_len, kv_len, .. } = *self;
         let sizes = Sizes { batch, num_heads, num_kv_heads, q_len, kv_len, kv_start: 0, head_dim, value_head_dim };
-        let format = Format { dtype: self.dtype, num_kv_heads, head_dim, value_head_dim };
+        let format = Format { dtype: self.dtype, num_kv_heads, head_dim, value_head_dim, head_stride: 0 };
         let [query, key, value] = [
             (1, q_len * num_heads * head_dim),
             (2, kv_len * num_kv_heads * head_dim),
@@ -172,7 +176,7 @@ fn int8_is_near_attention_over_the_rows_it_stands_for() {
 #[test]
 fn a_row_has_the_same_bits_alone_and_among_many() {
     for dtype in [CacheDType::F32, CacheDType::F16, CacheDType::Bf16, CacheDType::Int8] {
-        let format = Format { dtype, num_kv_heads: 2, head_dim: 72, value_head_dim: 40 };
+        let format = Format { dtype, num_kv_heads: 2, head_dim: 72, value_head_dim: 40, head_stride: 0 };
         let (kv_len, q_len, heads) = (150, 9, 6);
         let mut store = Store::new(format, 1, kv_len);
         let (key, value) = (painted_rows(5, kv_len * 2 * 72), painted_rows(6, kv_len * 2 * 40));
@@ -216,7 +220,7 @@ fn a_row_has_the_same_bits_alone_and_among_many() {
 
 #[test]
 fn a_hidden_value_never_shows_and_an_evicted_block_is_empty() {
-    let format = Format { dtype: CacheDType::F32, num_kv_heads: 1, head_dim: 8, value_head_dim: 8 };
+    let format = Format { dtype: CacheDType::F32, num_kv_heads: 1, head_dim: 8, value_head_dim: 8, head_stride: 0 };
     let mut store = Store::new(format, 1, 192);
     let key = painted_rows(8, 192 * 8);
     let mut value = painted_rows(9, 192 * 8);
@@ -249,7 +253,7 @@ fn a_hidden_value_never_shows_and_an_evicted_block_is_empty() {
 
 #[test]
 fn int8_refuses_what_is_not_finite_and_keeps_zeros() {
-    let format = Format { dtype: CacheDType::Int8, num_kv_heads: 1, head_dim: 3, value_head_dim: 3 };
+    let format = Format { dtype: CacheDType::Int8, num_kv_heads: 1, head_dim: 3, value_head_dim: 3, head_stride: 0 };
     let mut store = Store::new(format, 1, 4);
     let shape = Shape::bshd(1, 4, 1, 3);
     let rows = [0.0, 0.0, 0.0, 127.0, -63.5, 0.5, 1e-45, 0.0, 0.0, 1.0, 2.0, f32::INFINITY];

@@ -8,7 +8,7 @@
  * | 4 x 10 | dtype (0 float32, 1 float16, 2 bfloat16, 5 int8), batch, numKvHeads, headDim, valueHeadDim, capacity, left, first, pageSize, length of rope |
  * | 4 x 2 batch | lengths, then the first position behind the pinned ones that each batch row keeps |
  * | n, padded to 4 | rope: its options as JSON |
- * | … | the blocks of each batch row, ascending, as they lie in memory; what holds no kept position is 0 |
+ * | … | the blocks of each batch row, ascending, head by head as they lie in memory; what holds no kept position is 0 |
  * | 4 | CRC-32 (IEEE 802.3) of all bytes before |
  *
  * Pages that rows share are written for each of them.
@@ -68,7 +68,9 @@ export function encodeCache(store: Store, shape: CacheShape, rope: string, calle
   extents.forEach((extent, row) => {
     for (const block of heldBlocks(geometry, extent)) {
       const to = bytes.subarray(at, at + size);
-      to.set(store.bytesOf(row, block, caller));
+      store.headsOf(row, block, caller).forEach((bytes, head) => {
+        to.set(bytes, head * bytes.length);
+      });
       clearOutside(to, format, ...columnsOf(extent, pinnedEnd(geometry), block));
       at += size;
     }
@@ -154,13 +156,15 @@ export function decodeCache(given: unknown, caller: string): DecodedCache {
       extents.forEach((extent, row) => {
         store.restore(row, extent, caller);
         for (const block of heldBlocks(geometry, extent)) {
-          const to = store.bytesOf(row, block, caller);
           // The block that takes turns with another one holds positions of both.
           const [from, until] = columnsOf(extent, pinnedEnd(geometry), block);
-          const source = bytes.subarray(at, at + size);
-          if (from === 0 && until === BLOCK) to.set(source);
-          else for (let i = 0; i < size; i++) to[i]! |= source[i]!;
-          at += size;
+          const isWhole = from === 0 && until === BLOCK;
+          for (const to of store.headsOf(row, block, caller)) {
+            const source = bytes.subarray(at, at + to.length);
+            if (isWhole) to.set(source);
+            else for (let i = 0; i < to.length; i++) to[i]! |= source[i]!;
+            at += to.length;
+          }
         }
       });
     },

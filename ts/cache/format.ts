@@ -37,13 +37,14 @@ const valueWidth = ({ valueHeadDim }: BlockFormat): number => Math.ceil(valueHea
 /** Bytes of a position's scales, of key or value, where there are any. */
 const SCALE_BYTE_LENGTH = 4;
 
-function headByteLength(format: BlockFormat): number {
+/** Bytes of a head of a block: keys, values, scales. */
+export function headByteLength(format: BlockFormat): number {
   const elements = BLOCK * (format.headDim + valueWidth(format)) + SLACK;
   const scales = format.dtype === "int8" ? 2 * BLOCK * SCALE_BYTE_LENGTH : 0;
   return Math.ceil((elements * CACHE_DTYPES[format.dtype].byteLength) / 16) * 16 + scales;
 }
 
-/** Bytes of a block: 64 positions of all heads. */
+/** Bytes of a block, its heads side by side: 64 positions of all heads. */
 export function blockByteLength(format: BlockFormat): number {
   return format.numKvHeads * headByteLength(format);
 }

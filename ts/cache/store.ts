@@ -4,7 +4,7 @@
  */
 
 import type { WasmInstance } from "../wasm/instance.ts";
-import { BLOCK, type BlockFormat, blockByteLength } from "./format.ts";
+import { BLOCK, type BlockFormat, blockByteLength, headByteLength } from "./format.ts";
 import {
   cut,
   type Extent,
@@ -40,7 +40,9 @@ export class Store {
   readonly instance: WasmInstance;
   readonly format: BlockFormat;
   readonly geometry: Geometry;
-  readonly #blockByteLength: number;
+  readonly #headByteLength: number;
+  /** Bytes from a head of a block to the next: those of the blocks of a page lie together, to be read on and on. */
+  readonly #headStride: number;
   readonly #pages: Pages;
   readonly #table: Table;
   #rows: Row[];
@@ -49,12 +51,13 @@ export class Store {
     this.instance = pages.instance;
     this.format = format;
     this.geometry = geometry;
-    this.#blockByteLength = blockByteLength(format);
+    this.#headByteLength = headByteLength(format);
+    this.#headStride = geometry.pageBlocks * this.#headByteLength;
     this.#pages = pages;
     this.#rows = rows;
     const longest = rows.reduce((most, { extent }) => Math.max(most, extent.length), 0);
     const blocks = Math.max(geometry.eager ? geometry.slots : FEWEST_ENTRIES, Math.ceil(longest / BLOCK));
-    this.#table = new Table(this.instance, format, rows.length, blocks, caller);
+    this.#table = new Table(this.instance, format, this.#headStride, rows.length, blocks, caller);
     this.#writeAll(caller);
   }
 
@@ -151,13 +154,14 @@ export class Store {
     this.#writeAll(caller);
   }
 
-  /** The bytes of a block that is there, where they lie. */
-  bytesOf(row: number, block: number, caller: string): Uint8Array<ArrayBuffer> {
-    const at = this.#addressOf(row, block)!;
-    return this.instance
-      .memory(caller)
-      .views()
-      .u8.subarray(at, at + this.#blockByteLength);
+  /** The bytes of a block that is there, where they lie, head by head. */
+  headsOf(row: number, block: number, caller: string): readonly Uint8Array<ArrayBuffer>[] {
+    const first = this.#addressOf(row, block)!;
+    const { u8 } = this.instance.memory(caller).views();
+    return Array.from({ length: this.format.numKvHeads }, (_, head) => {
+      const at = first + head * this.#headStride;
+      return u8.subarray(at, at + this.#headByteLength);
+    });
   }
 
   /** Makes an empty row what its blocks will hold, and gives it memory for them. */
@@ -184,7 +188,7 @@ export class Store {
     const last = Math.min(first + BLOCK, extent.length) - 1;
     if (last < first || !isRetained(this.geometry, extent, last)) return undefined;
     const [page, at] = placeOf(this.geometry, block);
-    return pages[page]!.address + at * this.#blockByteLength;
+    return pages[page]!.address + at * this.#headByteLength;
   };
 
   #write(b: number, caller: string): void {

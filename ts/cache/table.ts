@@ -4,10 +4,10 @@
  */
 
 import type { WasmInstance } from "../wasm/instance.ts";
-import { type BlockFormat, blockByteLength, CACHE_DTYPES } from "./format.ts";
+import { type BlockFormat, CACHE_DTYPES, headByteLength } from "./format.ts";
 
 /** Words of the header. */
-const HEADER = 8;
+const HEADER = 9;
 /** Words before the entries: a cache line. */
 const ENTRIES = 16;
 /** The entry of a block that is not there. */
@@ -27,14 +27,26 @@ export interface Growth {
 export class Table {
   readonly #instance: WasmInstance;
   readonly #format: BlockFormat;
+  readonly #headStride: number;
   readonly #batch: number;
   #blocks: number;
   #address: number;
 
-  /** @param blocks - entries of a row */
-  constructor(instance: WasmInstance, format: BlockFormat, batch: number, blocks: number, caller: string) {
+  /**
+   * @param headStride - bytes from a head of a block to the next
+   * @param blocks - entries of a row
+   */
+  constructor(
+    instance: WasmInstance,
+    format: BlockFormat,
+    headStride: number,
+    batch: number,
+    blocks: number,
+    caller: string,
+  ) {
     this.#instance = instance;
     this.#format = format;
+    this.#headStride = headStride;
     this.#batch = batch;
     this.#blocks = blocks;
     this.#address = instance.memory(caller).allocate(this.#byteLength(blocks), caller);
@@ -98,6 +110,7 @@ export class Table {
     const { u32 } = this.#instance.memory(caller).views();
     const entries = this.#address + 4 * ENTRIES;
     const header = [CACHE_DTYPES[dtype].code, numKvHeads, headDim, valueHeadDim, this.#batch, this.#blocks, entries];
-    u32.set([...header, blockByteLength(this.#format)], this.#address >>> 2);
+    const end = (numKvHeads - 1) * this.#headStride + headByteLength(this.#format);
+    u32.set([...header, this.#headStride, end], this.#address >>> 2);
   }
 }

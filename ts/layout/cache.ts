@@ -28,6 +28,9 @@ const KNOWN = [
 /** The largest block that the wasm can address. */
 const LARGEST_BLOCK = 2 ** 31 - 1;
 
+/** The largest page: more than the memory has. */
+const LARGEST_PAGE = 2 ** 32 - 1;
+
 /** What a cache is made with, proved. */
 export interface CacheShape extends MemoryShape {
   readonly batch: number;
@@ -72,7 +75,15 @@ export function resolveCache(read: CapturedCache, caller: string): CacheShape {
     throw new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${sizes} are more than a block of 64 keys can hold`);
   }
   const memory = { capacity, window, pageSize };
-  return { ...memory, batch, format, geometry: geometryOf(memory) };
+  const geometry = geometryOf(memory);
+  const pageByteLength = geometry.pageBlocks * blockByteLength(format);
+  if (!geometry.eager && pageByteLength > LARGEST_PAGE) {
+    throw new SaccadeRangeError(
+      "ERR_SACCADE_RANGE",
+      `${caller}: options.pageSize is ${pageSize}; a page of ${pageByteLength} bytes is more than any memory holds`,
+    );
+  }
+  return { ...memory, batch, format, geometry };
 }
 
 function proveCacheDType(dtype: unknown, caller: string): CacheDType {

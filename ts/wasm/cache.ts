@@ -14,15 +14,15 @@ const PHASE_APPEND = 0;
 const PHASE_READ = 1;
 
 /** Words of the block: the cache's header, key, value, n, starts, counts. */
-const KEY = 8;
-const VALUE = 13;
-const N = 18;
-const STARTS = 19;
-const COUNTS = 20;
-const WORDS = 21;
+const KEY = 9;
+const VALUE = 14;
+const N = 19;
+const STARTS = 20;
+const COUNTS = 21;
+const WORDS = 22;
 
 /** Words of the header that is part of the block. */
-const HEADER = 8;
+const HEADER = 9;
 
 /** Rows to append. */
 export interface AppendCall {

@@ -22,6 +22,8 @@ pub struct CacheBlock {
     pub blocks_per_row: u32,
     /// Addresses of the blocks, `[batch, blocks_per_row]`; `u32::MAX` where there is none.
     pub table: u32,
+    /// Bytes from a head of a block to the next.
+    pub head_stride: u32,
     /// Bytes of a block, as the host has counted them: refused where they are not those of the format.
     pub block_byte_length: u32,
 }
@@ -58,6 +60,7 @@ impl CacheArgs {
             num_kv_heads: block.num_kv_heads as usize,
             head_dim: block.head_dim as usize,
             value_head_dim: block.value_head_dim as usize,
+            head_stride: block.head_stride as usize,
         };
         format.validate()?;
         if format.block_byte_length() != block.block_byte_length as usize {
