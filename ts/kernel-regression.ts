@@ -170,7 +170,8 @@ export function nadarayaWatson<Weights extends boolean = false>(
 
 /**
  * Learns the width of a Gaussian kernel: gradient descent on `sum_i |f_i - y_i|^2`, where f_i is the {@link nadarayaWatson} prediction
- * at x_i from all samples but i, since with it any width could be too small.
+ * at x_i from all samples but i (Nadaraya 1964; Watson 1964; leave one out: Stone 1974): a sample that counted itself would
+ * make the smallest width the best.
  *
  * The descent is over `w = 1 / width`, by which the distance is multiplied in `exp(-(w |x_i - x_j|)^2 / 2)`: a step is
  * `w <- |w - learningRate * dloss/dw|`, the gradient is in closed form, and all of it is computed in wasm, w in float64. A rate that is

@@ -106,7 +106,8 @@ export function maskedSoftmax(x: TensorInput, options?: SoftmaxOptions): PlainTe
 
 /**
  * The natural logarithm of the sum of `exp(x)` along an axis, over what lengths and mask leave visible; -Infinity where
- * nothing is. Computed from the largest element on, so that nothing overflows; a visible NaN or +Infinity gives NaN.
+ * nothing is. Computed from the largest element on, so that nothing overflows (Blanchard, Higham and Higham 2021); a visible NaN or
+ * +Infinity gives NaN.
  *
  * @param x - of any rank from 1
  * @returns x's shape without the axis (`keepDims`: with size 1 there)

@@ -155,7 +155,10 @@ export function sum(): Sum {
   return description("sum", {}, "sum") as Sum;
 }
 
-/** Hard attention: weight 1 at the largest score, at the lower index of equal ones, and 0 elsewhere. */
+/**
+ * Hard attention, decided rather than drawn (after Xu et al. 2015): weight 1 at the largest score, at the lower index of equal
+ * ones, and 0 elsewhere.
+ */
 export function hardmax(): Hardmax {
   return description("hardmax", {}, "hardmax") as Hardmax;
 }
@@ -171,8 +174,8 @@ export function topK(k: number): TopK {
 }
 
 /**
- * Softmax without its small weights: those below `threshold` become 0, the others are divided by their sum. Keys with the largest
- * score always stay.
+ * Softmax without its small weights, `w_j >= threshold ? w_j / sum of those kept : 0`: soft weights filtered towards hard attention
+ * (the two of Xu et al. 2015). Keys with the largest score always stay.
  *
  * @param threshold - from 0 to 1
  * @throws TypeError `ERR_SACCADE_ARGUMENT`; RangeError `ERR_SACCADE_RANGE`

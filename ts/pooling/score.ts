@@ -207,7 +207,8 @@ export interface MlpLayer {
 const MOST_LAYERS = 4;
 
 /**
- * A network of the pair: layers over `[q; k]`, the query first, the activation after each but the last, whose one output is the score.
+ * A network of the pair, `s = W_n act(... act(W_1 [q; k] + b_1) ...) + b_n`, the query first: the alignment model of Bahdanau, Cho and
+ * Bengio (2015) with any layers and activation.
  *
  * @param options - `layers`: 1 to 4 of them; `activation`: default `"relu"`
  * @throws as {@link general}
