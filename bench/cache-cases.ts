@@ -1,5 +1,5 @@
 /** Decoding from a cache: what is measured. */
-import type { Case } from "./cases.ts";
+import type { Case } from "./case.ts";
 
 const decode = { layout: "bshd", batch: 1, qLen: 1, headDim: 64, valueHeadDim: 64, causal: true } as const;
 const small = { ...decode, numHeads: 8, numKvHeads: 8, kvLen: 4096 };

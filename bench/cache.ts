@@ -1,6 +1,6 @@
 /** Decoding from a cache: the subject that is timed. */
 import { type Engine, KvCache, Tensor } from "saccade";
-import type { Case } from "./cases.ts";
+import type { Case } from "./case.ts";
 import { painted, type Subject, sampledMargin } from "./subject.ts";
 
 /** Rows that are painted and appended at a time. */

@@ -1,5 +1,6 @@
 /** The machine's limits in the rounds of a run, and which of them binds a case. */
-import { bytesOf, type Case, flopsOf } from "./cases.ts";
+import type { Case } from "./case.ts";
+import { bytesOf, flopsOf } from "./cases.ts";
 import type { Peaks, Roof } from "./roof/roof.mjs";
 import { quantile } from "./rounds.ts";
 

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import Table from "cli-table3";
 import { stringify } from "csv-stringify/sync";
-import type { Case } from "./cases.ts";
+import type { Case } from "./case.ts";
 import type { Build, LimitName } from "./limits.ts";
 import type { OperatorRow } from "./operators.ts";
 import type { Peaks } from "./roof/roof.mjs";

@@ -1,6 +1,7 @@
 import { attention, BitMask, type Engine, Tensor } from "saccade";
 import { margins } from "../tests/reference/bound.mjs";
-import { type Case, documentOf, isKept } from "./cases.ts";
+import type { Case } from "./case.ts";
+import { documentOf, isKept } from "./cases.ts";
 
 const SAMPLED_ROWS = 24;
 

@@ -6,9 +6,6 @@ import { rowOf, type Scores, softmaxError, softmaxOf, spread, U, weighted } from
 
 const [KV_LEN, HIDDEN, VALUE_DIM] = [1024, 128, 128];
 
-/** Operands as a peer takes them. */
-export type AdditiveInputs = Readonly<Record<"query" | "key" | "value" | "v", ReturnType<typeof painted>>>;
-
 function additiveCase(name: string, qLen: number): OperatorCase {
   const tangents = qLen * KV_LEN * HIDDEN;
   const words = `additive, ${qLen} ${qLen === 1 ? "query" : "queries"} x ${KV_LEN} keys x ${HIDDEN} hidden`;

@@ -1,12 +1,6 @@
 /** What a bench case of an operator is: its operands, the call, the work that no kernel is spared, and its definition in float64. */
 import { type Engine, Tensor } from "saccade";
-import type { Peer } from "../peers/tfjs.ts";
-
-/** Operands as plain numbers; the same in every run. */
-export interface Numbers {
-  readonly data: Float32Array<ArrayBuffer>;
-  readonly shape: number[];
-}
+import type { Numbers, Peer } from "../peers/peer.ts";
 
 /** What a call has to do, whatever the kernel; the limit that takes longest binds. */
 export interface Work {

@@ -1,4 +1,5 @@
 /** Attention pooling of 128 queries over 1,024 keys: scores, and every normaliser that does more than softmax. */
+
 import {
   attentionPooling,
   cosine,
@@ -10,7 +11,8 @@ import {
   sparsemax,
   topK,
 } from "saccade";
-import { type Compared, type Numbers, type OperatorCase, operatorCase, painted, type Work } from "./case.ts";
+import type { Numbers } from "../peers/peer.ts";
+import { type Compared, type OperatorCase, operatorCase, painted, type Work } from "./case.ts";
 import { dots, product, rowOf, type Scores, softmaxError, softmaxOf, spread, U, weighted } from "./definition.ts";
 import { openUniforms } from "./philox.ts";
 

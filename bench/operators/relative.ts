@@ -1,6 +1,8 @@
 /** Attention whose scores know distances: Shaw's and Transformer-XL's. */
+
 import { shawRelative, transformerXlAttention } from "saccade";
-import { type Numbers, type OperatorCase, operatorCase, painted } from "./case.ts";
+import type { Numbers } from "../peers/peer.ts";
+import { type OperatorCase, operatorCase, painted } from "./case.ts";
 import { product, softmaxError, softmaxOf, spread, U, weighted } from "./definition.ts";
 
 const [LENGTH, HEADS, DIM] = [128, 8, 64];

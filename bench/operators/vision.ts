@@ -1,4 +1,5 @@
 /** Gates and softmax over a feature map, and pooling over time. */
+
 import { temporalAttention } from "saccade";
 import { cbam, eca, spatialSoftmaxAttention, squeezeExcite } from "saccade/vision";
 import {
@@ -11,7 +12,8 @@ import {
   softmax,
   transpose,
 } from "../../tests/reference/feature-map.ts";
-import { type Compared, type Numbers, type OperatorCase, operatorCase, painted } from "./case.ts";
+import type { Numbers } from "../peers/peer.ts";
+import { type Compared, type OperatorCase, operatorCase, painted } from "./case.ts";
 import { product, rowOf, softmaxError, U, weighted } from "./definition.ts";
 
 const [CHANNELS, SIDE] = [64, 56];

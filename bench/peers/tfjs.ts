@@ -7,15 +7,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { AdditiveInputs } from "../operators/additive.ts";
-import type { Numbers } from "../operators/case.ts";
-
-/** A peer with its operands in place. */
-export interface Peer {
-  readonly name: string;
-  readonly call: () => void;
-  readonly result: () => ArrayLike<number>;
-}
+import type { AdditiveInputs, Numbers, Peer } from "./peer.ts";
 
 const FOLDER = dirname(fileURLToPath(import.meta.url));
 
