@@ -11,7 +11,8 @@ import type {
 } from "./attention-options.ts";
 import { SaccadeRangeError } from "./errors.ts";
 import { resolveAttention } from "./layout/attention.ts";
-import { type CapturedAttention, captureOptions } from "./layout/attention-capture.ts";
+import { captureOptions } from "./layout/attention-capture.ts";
+import type { CapturedAttention } from "./layout/captured-attention.ts";
 import { type NamedView, proveApart } from "./layout/overlap.ts";
 import { proveInteger } from "./layout/shape.ts";
 import { type CapturedTensor, stepTensor } from "./layout/tensor-like.ts";

@@ -3,18 +3,10 @@
  */
 
 import { describe, SaccadeTypeError } from "../errors.ts";
-import type { CapturedAttention } from "./attention-capture.ts";
+import type { CapturedAttention, WantedWeights } from "./captured-attention.ts";
 import { optionNames, unknownOption } from "./options.ts";
 import { I32_MAXIMUM, proveInteger } from "./shape.ts";
 import { captureTensor, ResidentHandle } from "./tensor-like.ts";
-
-/** Which weights are asked for. */
-export type WantedWeights =
-  | "full"
-  | "head-mean"
-  | { readonly rows: readonly number[] }
-  | { readonly topK: number }
-  | undefined;
 
 const WEIGHTS_EXPECTED = 'true, false, "head-mean", { rows: [...] } or { topK: k }';
 

@@ -3,13 +3,13 @@
  * (getters, proxies).
  */
 
-import type { FloatDType } from "../dtype.ts";
 import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
-import { type Rule, RuleHandle } from "../mask/rule.ts";
+import { RuleHandle } from "../mask/rule.ts";
 import { TAP_STAGES } from "../wasm/abi.ts";
 import type { Window } from "../wasm/call.ts";
-import { NO_TARGETS, proveWeights, readOut, readWeights, type WantedWeights } from "./attention-capture-results.ts";
-import { axesOf, LAYOUTS, type Layout } from "./axes.ts";
+import { NO_TARGETS, proveWeights, readOut, readWeights } from "./attention-capture-results.ts";
+import { axesOf, LAYOUTS } from "./axes.ts";
+import type { CapturedAttention } from "./captured-attention.ts";
 import { optionNames, proveBoolean, proveWord, unknownOption } from "./options.ts";
 import {
   I32_MAXIMUM,
@@ -50,43 +50,6 @@ const FLOATS = ["float32", "float16", "bfloat16"] as const;
 
 /** Sequences of a packed call: a bound on what is read from a hostile length. */
 const MOST_SEQUENCES = 2 ** 24;
-
-/** Everything that was passed, each property read once. */
-export interface CapturedAttention {
-  readonly caller: string;
-  query: CapturedTensor;
-  key: CapturedTensor;
-  value: CapturedTensor;
-  engine: unknown;
-  layout: Layout;
-  scale: number | undefined;
-  causal: boolean;
-  qOffset: readonly number[] | number | "bottom-right" | "top-left" | undefined;
-  window: Window | undefined;
-  mask: CapturedTensor | undefined;
-  rule: Rule | undefined;
-  bias: CapturedTensor | undefined;
-  kvLengths: readonly number[] | undefined;
-  qLengths: readonly number[] | undefined;
-  cuQLens: readonly number[] | undefined;
-  cuKvLens: readonly number[] | undefined;
-  alibiSlopes: Float32Array | "auto" | undefined;
-  softcap: number | undefined;
-  sinks: Float32Array | undefined;
-  returnLse: boolean;
-  returnWeights: WantedWeights;
-  tap: (typeof TAP_STAGES)[number] | undefined;
-  outDtype: FloatDType | undefined;
-  onEmptyRow: "zero" | "throw";
-  out: CapturedTensor | undefined;
-  outLse: CapturedTensor | undefined;
-  outWeights: CapturedTensor | undefined;
-  /** The target of top-k indices. */
-  outIndices: CapturedTensor | undefined;
-  outScores: CapturedTensor | undefined;
-  /** The very objects given as targets: they are the result. */
-  targets: Readonly<Record<"out" | "lse" | "weights" | "scores", unknown>>;
-}
 
 /** Reads the arguments of `attention`. */
 export function captureAttention(

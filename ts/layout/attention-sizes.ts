@@ -4,8 +4,8 @@
 
 import { SaccadeRangeError } from "../errors.ts";
 import type { AttentionSizes } from "../wasm/call.ts";
-import type { CapturedAttention } from "./attention-capture.ts";
 import { axesOf } from "./axes.ts";
+import type { CapturedAttention } from "./captured-attention.ts";
 import { resolveShard, type Shard } from "./shard.ts";
 import type { CapturedTensor } from "./tensor-like.ts";
 

@@ -6,9 +6,8 @@ import type { DType, FloatDType } from "../dtype.ts";
 import { SaccadeTypeError } from "../errors.ts";
 import type { AttentionSizes, Destination, TapCall, WeightsCall } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
-import type { CapturedAttention } from "./attention-capture.ts";
-import type { WantedWeights } from "./attention-capture-results.ts";
 import { shapeError } from "./attention-sizes.ts";
+import type { CapturedAttention, WantedWeights } from "./captured-attention.ts";
 import { countElements } from "./shape.ts";
 import { type CapturedTensor, dtypeOf, proveTensor } from "./tensor-like.ts";
 

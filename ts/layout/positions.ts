@@ -5,7 +5,7 @@
 import { SaccadeTypeError } from "../errors.ts";
 import { asksForOffset } from "../mask/rule.ts";
 import type { AttentionSizes, Sequences } from "../wasm/call.ts";
-import type { CapturedAttention } from "./attention-capture.ts";
+import type { CapturedAttention } from "./captured-attention.ts";
 import { lengthOf } from "./sequences.ts";
 
 /** The first option of a call by which positions matter, as messages call it. */

@@ -1,6 +1,6 @@
 import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
-import type { HeatmapMark, HeatmapOptions, HeatmapWeights } from "./heatmap.ts";
 import { plain } from "./label.ts";
+import type { HeatmapMark, HeatmapOptions, HeatmapWeights } from "./options.ts";
 
 /** A heatmap with every default filled in and every index proved: what the writers of SVG and text read. */
 export interface Grid {

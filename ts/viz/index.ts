@@ -3,5 +3,5 @@
  *
  * @module
  */
-export type { Heatmap, HeatmapMark, HeatmapOptions, HeatmapTextOptions, HeatmapWeights } from "./heatmap.ts";
-export { heatmap } from "./heatmap.ts";
+export { type Heatmap, heatmap } from "./heatmap.ts";
+export type { HeatmapMark, HeatmapOptions, HeatmapTextOptions, HeatmapWeights } from "./options.ts";

@@ -1,8 +1,8 @@
 import { describe, SaccadeTypeError } from "../errors.ts";
 import { ansi256, colorAt, lightnessAt } from "./color.ts";
 import { type Grid, refuseUnknown } from "./grid.ts";
-import type { HeatmapTextOptions } from "./heatmap.ts";
 import { columnsOf, fitted, graphemes, number, terminalWidth } from "./label.ts";
+import type { HeatmapTextOptions } from "./options.ts";
 
 const RESET = "\u001b[0m";
 const SHADES = " ░▒▓█";
