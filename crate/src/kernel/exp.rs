@@ -58,8 +58,8 @@ const HALF_LN2: [f32; 2] = [f32::from_bits(0x3eb17200), f32::from_bits(0x353fbe8
 const TWO_LOG2E: f32 = 2.0 * core::f32::consts::LOG2_E;
 
 impl<L: Lanes> Exp2<L> {
-    /// `e^(2x)` for |x| <= 40, to a relative error of 2 * 2^-24 (measured to 15: 1.8): the nearest power of two is taken from x itself, in two exact
-    /// parts, so that the error does not grow with x as it does in `exp2(x * 2 log2(e))`.
+    /// `e^(2x)` for |x| <= 40, to a relative error of 2.1 * 2^-24 (2.03 over every f32 up to 15): the nearest power of two is taken from x
+    /// itself, in two exact parts, so that the error does not grow with x as it does in `exp2(x * 2 log2(e))`.
     #[inline(always)]
     pub fn of_twice(&self, x: L) -> L {
         let c = &self.0;

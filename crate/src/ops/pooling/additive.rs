@@ -9,10 +9,10 @@
 //! `s = V - 2 sum q` with V the sum of v (`ops::sum`). Otherwise `s` is that of `network` with tanh. The rule looks at one pair alone, so
 //! a pair has the same bits in any company. Nothing overflows: d lies within 2^-43 and 2^45, `w d'` below 2^127.
 //!
-//! Error of a tanh, f = A / (A + B): A and B lie within 2 u of the exponentials (`kernel::exp`, u = 2^-24), which moves 2 f by at most
-//! 4 u * 2 f (1 - f); the roundings of w, d, `d d'` and of the quotient move it by 4 u * 2 f: together at most 8 u = 4.8e-7, at f = 1.
+//! Error of a tanh, f = A / (A + B): A and B lie within 2.1 u of the exponentials (`kernel::exp`, u = 2^-24), which moves 2 f by at
+//! most 4.2 u * 2 f (1 - f); the roundings of w, d, `d d'` and of the quotient move it by 4 u * 2 f: together at most 8.1 u, below 4.9e-7.
 //! (tanh of a rounded a + b errs by u |a + b| tanh' besides its own 2 u.)
-//! Of s: `u (8 + 2 + 2 (min(features, 64) / 2 + segments) + 19 + log2(segments) + 1) sum |v|`.
+//! Of s: `u (8.1 + 2 + 2 (min(features, 64) / 2 + segments) + 19 + log2(segments) + 1) sum |v|`.
 //!
 //! Loop: two query rows against eight keys; what the rows need of two features lies in one run of eight numbers, so that two
 //! pointers move. Four sums, the keys' four vectors and a row's four numbers leave registers for the fractions in V8's fifteen.
