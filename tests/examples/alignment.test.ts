@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { elements, parseXml, textOf } from "../viz/xml.ts";
-import { dotOf, ROOT, runExample, softmaxOf, tableLines } from "./run.ts";
+import { dotOf, expectHelp, expectRefusal, ROOT, runExample, softmaxOf, tableLines } from "./run.ts";
 
 let folder = "";
 beforeAll(() => {
@@ -119,17 +119,10 @@ describe("what makes no sense", () => {
     ["a picture that cannot be written", ["--svg", join(ROOT, "package.json", "x.svg")], /^cannot write/],
   ];
   it.each(cases)("%s: one line and exit code 2", (_, args, message) => {
-    const { status, stderr } = run(...args);
-    expect(stderr).toMatch(message);
-    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-    expect(status).toBe(2);
+    expectRefusal(run(...args), message);
   });
 
   it("--help says what there is", () => {
-    const { status, stdout } = run("--help");
-    expect(status).toBe(0);
-    for (const option of ["--weights", "--score", "--temperature", "--svg", "exit code"]) {
-      expect(stdout).toContain(option);
-    }
+    expectHelp(run("--help"), ["--weights", "--score", "--temperature", "--svg", "exit code"]);
   });
 });

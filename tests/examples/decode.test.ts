@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { expectHelp, expectRefusal } from "./run.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -38,15 +39,10 @@ describe("what makes no sense", () => {
     ["no prompt", ["--prompt", ""], /--prompt is empty/],
     ["another alphabet", ["--prompt", "注"], /--prompt has "注"/],
   ] as const)("%s: one line and exit code 2", (_, args, message) => {
-    const { status, stderr } = run(...args);
-    expect(stderr).toMatch(message);
-    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-    expect(status).toBe(2);
+    expectRefusal(run(...args), message);
   });
 
   it("--help says what there is", () => {
-    const { status, stdout } = run("--help");
-    expect(status).toBe(0);
-    for (const option of ["--tokens", "--prompt", "--layers", "exit code"]) expect(stdout).toContain(option);
+    expectHelp(run("--help"), ["--tokens", "--prompt", "--layers", "exit code"]);
   });
 });

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { readSafetensors } from "saccade/interop";
 import { describe, expect, it } from "vitest";
 import { decode } from "../reference/half.mjs";
-import { dotOf, runExample, softmaxOf, tableLines } from "./run.ts";
+import { dotOf, expectRefusal, runExample, softmaxOf, tableLines } from "./run.ts";
 
 const DATA = new URL("../../examples/fuzzy-dictionary/data/", import.meta.url);
 const MODEL = new URL("../data/minilm/minilm-l6-f16.safetensors", import.meta.url);
@@ -204,10 +204,7 @@ describe("what makes no sense", () => {
     ["a seed that is no whole number", ["--seed", "0.5"], /^--seed/],
   ];
   it.each(cases)("%s: one line and exit code 2", (_, args, message) => {
-    const { status, stderr } = run(...args);
-    expect(stderr).toMatch(message);
-    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-    expect(status).toBe(2);
+    expectRefusal(run(...args), message);
   });
 
   it("--help says what there is, --words the words", () => {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { elements, parseXml, textOf } from "../viz/xml.ts";
+import { expectHelp, expectRefusal } from "./run.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -97,16 +98,10 @@ describe("what makes no sense", () => {
     ["a picture that cannot be written", () => ["--svg", join(ROOT, "package.json", "x.svg")], /^cannot write/],
   ];
   it.each(cases)("%s: one line and exit code 2", (_, args, message) => {
-    const { status, stderr } = run(...args());
-    expect(stderr).toMatch(message);
-    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-    expect(status).toBe(2);
+    expectRefusal(run(...args()), message);
   });
 
   it("--help says what there is", () => {
-    const { status, stdout } = run("--help");
-    expect(status).toBe(0);
-    for (const option of ["--file", "--width", "--rate", "--epochs", "--svg", "exit code"])
-      expect(stdout).toContain(option);
+    expectHelp(run("--help"), ["--file", "--width", "--rate", "--epochs", "--svg", "exit code"]);
   });
 });

@@ -8,6 +8,7 @@ import { readSafetensors, writeSafetensors } from "saccade/interop";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { errorBound, largestMargin } from "../reference/bound.mjs";
 import { elements, parseXml, textOf } from "../viz/xml.ts";
+import { expectHelp, expectRefusal } from "./run.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const DATA = new URL("../data/minilm/", import.meta.url);
@@ -130,17 +131,10 @@ describe("what makes no sense", () => {
     ["a picture that cannot be written", () => ["--svg", join(ROOT, "package.json", "x.svg")], /^cannot write/],
   ];
   it.each(cases)("%s: one line and exit code 2", (_, args, message) => {
-    const { status, stderr } = run(...args());
-    expect(stderr).toMatch(message);
-    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-    expect(status).toBe(2);
+    expectRefusal(run(...args()), message);
   });
 
   it("--help says what there is", () => {
-    const { status, stdout } = run("--help");
-    expect(status).toBe(0);
-    for (const option of ["--file", "--kv-lengths", "--causal", "--tokens", "--svg", "exit code"]) {
-      expect(stdout).toContain(option);
-    }
+    expectHelp(run("--help"), ["--file", "--kv-lengths", "--causal", "--tokens", "--svg", "exit code"]);
   });
 });

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { expect } from "vitest";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -12,6 +13,22 @@ export function runExample(name: string, ...args: string[]) {
   const command = [join(ROOT, "examples", name, "main.mjs"), ...args];
   const { status, stdout, stderr } = spawnSync(process.execPath, command, options);
   return { status, stdout, stderr };
+}
+
+/** What a user who asks for nonsense sees: one line that says so, and exit code 2. */
+export function expectRefusal({ status, stderr }: { status: number | null; stderr: string }, message: RegExp): void {
+  expect(stderr).toMatch(message);
+  expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+  expect(status).toBe(2);
+}
+
+/** `--help` ends well and names all of these. */
+export function expectHelp(
+  { status, stdout }: { status: number | null; stdout: string },
+  names: readonly string[],
+): void {
+  expect(status).toBe(0);
+  for (const name of names) expect(stdout).toContain(name);
 }
 
 /** The cells of every line of a table, by line. */

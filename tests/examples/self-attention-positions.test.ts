@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { dotOf, runExample, softmaxOf, tableLines } from "./run.ts";
+import { dotOf, expectHelp, expectRefusal, runExample, softmaxOf, tableLines } from "./run.ts";
 
 const run = (...args: string[]) => runExample("self-attention-positions", ...args);
 
@@ -68,15 +68,10 @@ describe("what makes no sense", () => {
     ["a place that is none", ["--order", "0,1,x"], /^--order/],
   ];
   it.each(cases)("%s: one line and exit code 2", (_, args, message) => {
-    const { status, stderr } = run(...args);
-    expect(stderr).toMatch(message);
-    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-    expect(status).toBe(2);
+    expectRefusal(run(...args), message);
   });
 
   it("--help says what there is", () => {
-    const { status, stdout } = run("--help");
-    expect(status).toBe(0);
-    for (const option of ["--order", "exit code"]) expect(stdout).toContain(option);
+    expectHelp(run("--help"), ["--order", "exit code"]);
   });
 });
