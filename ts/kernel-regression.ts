@@ -6,18 +6,18 @@ import type { Asked } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
 import { describe, SaccadeRangeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
-import { resolveDestination } from "./layout/destinations.ts";
+import { resolveApart, resolveDestination } from "./layout/destinations.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { proveBoolean, proveWord, readOptions } from "./layout/options.ts";
-import { proveApart } from "./layout/overlap.ts";
-import { proveInteger, proveNumber } from "./layout/shape.ts";
+import { plainOf } from "./layout/results.ts";
+import { proveInteger, proveNumber, shapeError } from "./layout/shape.ts";
 import { type CapturedTensor, captureTensor } from "./layout/tensor-like.ts";
 import { sum } from "./pooling/normalize.ts";
 import { runPooling } from "./pooling/run.ts";
 import { boxcar, epanechnikov, gaussian, proveScore, proveWidth, triangular } from "./pooling/score.ts";
 import { resolvePooling } from "./pooling/sizes.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
-import { inSession, type ResultSlot } from "./wasm/operator.ts";
+import { inSession } from "./wasm/operator.ts";
 
 const KERNELS = ["gaussian", "boxcar", "triangular", "epanechnikov"] as const;
 
@@ -126,7 +126,7 @@ export function nadarayaWatson<Weights extends boolean = false>(
   const samples = proveSamples(captured.xTrain, captured.yTrain, caller);
   const inputs = tableOf(captured.x, "n", "features", caller);
   if (captured.x.shape.length !== captured.xTrain.shape.length || inputs[1] !== samples.x[1]) {
-    throw wrongShape(
+    throw shapeError(
       caller,
       `x.shape is [${captured.x.shape.join(", ")}], xTrain.shape is [${captured.xTrain.shape.join(", ")}]; ` +
         "expected [n] and [m], or [n, features] and [m, features]",
@@ -143,11 +143,7 @@ export function nadarayaWatson<Weights extends boolean = false>(
     yTrain: proveFloatTensor(captured.yTrain, instance, caller),
   };
   const shape = [inputs[0], ...captured.yTrain.shape.slice(1)];
-  const destination = resolveDestination(target, shape, "float32", instance, caller);
-  if (destination.target !== undefined) {
-    const named = Object.entries(views).map(([name, view]) => ({ name, view }));
-    proveApart([{ name: "out", view: destination.target }], named, caller);
-  }
+  const destination = resolveApart(target, shape, views, instance, caller);
   const rows = resolveDestination(undefined, sizes.weightsShape, "float32", instance, caller);
   return inSession(instance, caller, (session) => {
     const out = session.result(destination);
@@ -159,11 +155,9 @@ export function nadarayaWatson<Weights extends boolean = false>(
     };
     const everything = { lengths: { kind: 0, lengths: undefined }, maskSizes: [1, 1, 1, 1] } as const;
     runPooling(session, { score, normalize: sum(), sizes, ...everything }, slots, { out, weights });
-    const plain = ({ data, shape }: ResultSlot): PlainTensor<"float32"> =>
-      ({ data, shape: [...shape], dtype: "float32" }) as PlainTensor<"float32">;
     return {
-      out: out.data === undefined ? (read.out as PlainTensor<"float32">) : plain(out),
-      ...(weights && { weights: plain(weights) }),
+      out: plainOf(out, read.out),
+      ...(weights && { weights: plainOf(weights) }),
     } as NadarayaWatsonResult<Weights>;
   });
 }
@@ -198,7 +192,7 @@ export function fitWidth(xTrain: TensorInput, yTrain: TensorInput, options?: Fit
   const { x, y } = proveSamples(captured.x, captured.y, caller);
   const count = x[0];
   if (count < 2) {
-    throw wrongShape(
+    throw shapeError(
       caller,
       `xTrain.shape[0] is ${count}; expected at least 2 samples, to predict one from the others`,
     );
@@ -241,7 +235,7 @@ function proveSamples(
   const x = tableOf(xTrain, "m", "features", caller);
   const y = tableOf(yTrain, "m", "outputs", caller);
   if (x[0] !== y[0]) {
-    throw wrongShape(caller, `yTrain.shape[0] (m) is ${y[0]}, xTrain.shape[0] is ${x[0]}`);
+    throw shapeError(caller, `yTrain.shape[0] (m) is ${y[0]}, xTrain.shape[0] is ${x[0]}`);
   }
   return { x, y };
 }
@@ -249,15 +243,11 @@ function proveSamples(
 /** A list as a table of one column; a table as it is. */
 function tableOf({ name, shape }: CapturedTensor, rows: string, columns: string, caller: string): [number, number] {
   if (shape.length !== 1 && shape.length !== 2) {
-    throw wrongShape(caller, `${name}.shape is [${shape.join(", ")}]; expected [${rows}] or [${rows}, ${columns}]`);
+    throw shapeError(caller, `${name}.shape is [${shape.join(", ")}]; expected [${rows}] or [${rows}, ${columns}]`);
   }
   const [count, width = 1] = shape as [number, number?];
-  if (width === 0) throw wrongShape(caller, `${name}.shape[1] (${columns}) is 0; expected at least 1`);
+  if (width === 0) throw shapeError(caller, `${name}.shape[1] (${columns}) is 0; expected at least 1`);
   return [count, width];
-}
-
-function wrongShape(caller: string, message: string): SaccadeRangeError {
-  return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}`);
 }
 
 function proveRate(value: unknown, caller: string): number {

@@ -27,6 +27,7 @@ import { captureOptions } from "./layout/attention-capture.ts";
 import { type CacheShape, captureCache, keysFor, proveAppended, proveLengthsOf, resolveCache } from "./layout/cache.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { readOptions } from "./layout/options.ts";
+import { plainOf } from "./layout/results.ts";
 import { MAXIMUM_SIZE, proveInteger, proveIntegers } from "./layout/shape.ts";
 import { captureTensor } from "./layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
@@ -377,14 +378,4 @@ const AXES: AxisOrder = { batch: 0, seq: 1, head: 2 };
 
 function make(parts: Parts): KvCache {
   return new KvCache(parts as unknown as KvCacheOptions);
-}
-
-function plainOf({
-  data,
-  shape,
-}: {
-  readonly data: unknown;
-  readonly shape: readonly number[];
-}): PlainTensor<"float32"> {
-  return { data: data as Float32Array<ArrayBuffer>, shape: [...shape], dtype: "float32" };
 }

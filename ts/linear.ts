@@ -3,12 +3,12 @@
  */
 
 import type { Engine } from "./engine.ts";
-import { SaccadeRangeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
-import { resolveDestination } from "./layout/destinations.ts";
+import { resolveApart } from "./layout/destinations.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { proveWord, readOptions } from "./layout/options.ts";
-import { proveApart } from "./layout/overlap.ts";
+import { plainOf } from "./layout/results.ts";
+import { shapeError } from "./layout/shape.ts";
 import { captureTensor } from "./layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
 import { inSession, type Session, type Slot } from "./wasm/operator.ts";
@@ -71,11 +71,7 @@ export function linear(x: TensorInput, weight: TensorInput, options?: LinearOpti
   };
   proveLinear(views, caller);
   const shape = [...views.x.shape.slice(0, -1), views.weight.shape[0]!];
-  const destination = resolveDestination(target, shape, "float32", instance, caller);
-  if (destination.target !== undefined) {
-    const inputs = Object.entries(views).flatMap(([name, view]) => (view === undefined ? [] : [{ name, view }]));
-    proveApart([{ name: "out", view: destination.target }], inputs, caller);
-  }
+  const destination = resolveApart(target, shape, views, instance, caller);
   return inSession(instance, caller, (session) => {
     const out = session.result(destination);
     const slots = {
@@ -84,7 +80,7 @@ export function linear(x: TensorInput, weight: TensorInput, options?: LinearOpti
       bias: views.bias && session.input(views.bias),
     };
     runLinear(session, slots, out, activation);
-    return (out.data === undefined ? read.out : { data: out.data, shape, dtype: "float32" }) as PlainTensor<"float32">;
+    return plainOf(out, read.out);
   });
 }
 
@@ -113,19 +109,17 @@ export function runLinear(
 
 /** Proves that shapes fit a linear layer. */
 function proveLinear({ x, weight, bias }: LinearOperands<TensorView>, caller: string): void {
-  const wrong = (message: string): SaccadeRangeError =>
-    new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}`);
   if (weight.shape.length !== 2) {
-    throw wrong(`weight.shape is [${weight.shape.join(", ")}]; expected [outFeatures, inFeatures]`);
+    throw shapeError(caller, `weight.shape is [${weight.shape.join(", ")}]; expected [outFeatures, inFeatures]`);
   }
   const [outer, inner] = weight.shape as [number, number];
-  if (inner === 0) throw wrong("weight.shape[1] (inFeatures) is 0; expected at least 1");
+  if (inner === 0) throw shapeError(caller, "weight.shape[1] (inFeatures) is 0; expected at least 1");
   const last = x.shape.length - 1;
-  if (last < 0) throw wrong(`x.shape is []; expected [..., inFeatures]`);
+  if (last < 0) throw shapeError(caller, `x.shape is []; expected [..., inFeatures]`);
   if (x.shape[last] !== inner) {
-    throw wrong(`x.shape[${last}] (inFeatures) is ${x.shape[last]}, weight.shape[1] is ${inner}`);
+    throw shapeError(caller, `x.shape[${last}] (inFeatures) is ${x.shape[last]}, weight.shape[1] is ${inner}`);
   }
   if (bias !== undefined && (bias.shape.length !== 1 || bias.shape[0] !== outer)) {
-    throw wrong(`bias.shape is [${bias.shape.join(", ")}]; expected [${outer}] (outFeatures)`);
+    throw shapeError(caller, `bias.shape is [${bias.shape.join(", ")}]; expected [${outer}] (outFeatures)`);
   }
 }

@@ -5,18 +5,18 @@
 import type { Asked } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
 import { instanceFor } from "./init.ts";
-import { resolveDestination } from "./layout/destinations.ts";
+import { resolveApart, resolveDestination } from "./layout/destinations.ts";
 import { captureLengths } from "./layout/lengths.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { proveBoolean, proveWord, readOptions } from "./layout/options.ts";
-import { proveApart } from "./layout/overlap.ts";
+import { plainOf } from "./layout/results.ts";
 import { captureTensor } from "./layout/tensor-like.ts";
 import { type Normalize, proveKeys, proveNormalize, softmax, sum } from "./pooling/normalize.ts";
 import { runPooling } from "./pooling/run.ts";
 import { proveScore, type Score, type ScoreKind } from "./pooling/score.ts";
 import { LAYOUTS, type Layout, proveKeyLengths, proveMask, resolvePooling } from "./pooling/sizes.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
-import { inSession, type ResultSlot } from "./wasm/operator.ts";
+import { inSession } from "./wasm/operator.ts";
 
 /**
  * Options of {@link attentionPooling}.
@@ -132,12 +132,7 @@ export function attentionPooling<Weights extends boolean = false, Scores extends
   const lengths = proveKeyLengths(capturedLengths, sizes, instance, caller);
   const mask = proveMask(capturedMask, sizes, instance, caller);
   const outShape = [...captured.query.shape.slice(0, -1), sizes.valueDim];
-  const destination = resolveDestination(target, outShape, "float32", instance, caller);
-  if (destination.target !== undefined) {
-    const inputs = Object.entries({ ...views, mask: mask.view });
-    const named = inputs.flatMap(([name, view]) => (view === undefined ? [] : [{ name, view }]));
-    proveApart([{ name: "out", view: destination.target }], named, caller);
-  }
+  const destination = resolveApart(target, outShape, { ...views, mask: mask.view }, instance, caller);
   const rows = resolveDestination(undefined, sizes.weightsShape, "float32", instance, caller);
   return inSession(instance, caller, (session) => {
     const out = session.result(destination);
@@ -150,12 +145,10 @@ export function attentionPooling<Weights extends boolean = false, Scores extends
       mask: mask.view && session.raw(mask.view),
     };
     runPooling(session, { score, normalize, sizes, lengths, maskSizes: mask.sizes }, slots, { out, weights, scores });
-    const plain = ({ data, shape }: ResultSlot) =>
-      ({ data, shape: [...shape], dtype: "float32" }) as PlainTensor<"float32">;
     return {
-      out: out.data === undefined ? (read.out as PlainTensor<"float32">) : plain(out),
-      ...(weights && { weights: plain(weights) }),
-      ...(scores && { scores: plain(scores) }),
+      out: plainOf(out, read.out),
+      ...(weights && { weights: plainOf(weights) }),
+      ...(scores && { scores: plainOf(scores) }),
     } as PoolingResult<Weights, Scores>;
   });
 }

@@ -6,17 +6,16 @@ import type { Engine } from "./engine.ts";
 import { SaccadeRangeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { paperSlopes } from "./layout/alibi.ts";
-import { shapeError } from "./layout/attention-sizes.ts";
-import { resolveDestination } from "./layout/destinations.ts";
+import { resolveApart, resolveDestination } from "./layout/destinations.ts";
 import { proveApartOrSame } from "./layout/in-place.ts";
 import { captureIntegers, proveIntegerTensor } from "./layout/integers.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { proveWord, readOptions } from "./layout/options.ts";
-import { proveApart } from "./layout/overlap.ts";
-import { I32_MAXIMUM, I32_MINIMUM, MAXIMUM_SIZE, proveInteger, proveNumber } from "./layout/shape.ts";
+import { plainOf } from "./layout/results.ts";
+import { I32_MAXIMUM, I32_MINIMUM, MAXIMUM_SIZE, proveInteger, proveNumber, shapeError } from "./layout/shape.ts";
 import { captureTensor } from "./layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
-import { inSession, type ResultSlot } from "./wasm/operator.ts";
+import { inSession } from "./wasm/operator.ts";
 
 const LAYOUTS = ["interleaved", "concatenated"] as const;
 
@@ -49,11 +48,6 @@ export interface AddSinusoidalOptions extends SinusoidalOptions {
 }
 
 const SINUSOIDAL = ["offset", "base", "layout", "out", "engine"] as const;
-
-/** A result: a new tensor, or the very target that was given. */
-export function tensorOf({ data, shape }: ResultSlot, target: unknown): PlainTensor<"float32"> {
-  return (data === undefined ? target : { data, shape: [...shape], dtype: "float32" }) as PlainTensor<"float32">;
-}
 
 /** Proves the base of frequencies. */
 export function proveBase(value: unknown, caller: string): number {
@@ -110,8 +104,7 @@ export function sinusoidalPositions(length: number, dim: number, options?: Sinus
   const target = read.out === undefined ? undefined : captureTensor(read.out, caller, "out");
   const { offset, base, concatenated } = proveSinusoidal(read, rows, caller);
   const instance = instanceFor(read.engine, caller);
-  const destination = resolveDestination(target, [rows, columns], "float32", instance, caller);
-  if (destination.target !== undefined) proveApart([{ name: "out", view: destination.target }], [], caller);
+  const destination = resolveApart(target, [rows, columns], {}, instance, caller);
   return inSession(instance, caller, (session) => {
     const out = session.result(destination);
     session.run("sinusoidal", {
@@ -120,7 +113,7 @@ export function sinusoidalPositions(length: number, dim: number, options?: Sinus
       inputs: [],
       outputs: [out],
     });
-    return tensorOf(out, read.out);
+    return plainOf(out, read.out);
   });
 }
 
@@ -168,7 +161,7 @@ export function addSinusoidalPositions(x: TensorInput, options?: AddSinusoidalOp
       inputs: [inPlace ? undefined : session.input(view)],
       outputs: [out],
     });
-    return tensorOf(out, read.out);
+    return plainOf(out, read.out);
   });
 }
 
@@ -223,10 +216,7 @@ export function embedding(
       `${caller}: indices[${wrong}] is ${list.data[wrong]}; expected a row of the table, which has ${n}`,
     );
   }
-  const destination = resolveDestination(target, [...list.shape, dim], "float32", instance, caller);
-  if (destination.target !== undefined) {
-    proveApart([{ name: "out", view: destination.target }], [{ name: "table", view }], caller);
-  }
+  const destination = resolveApart(target, [...list.shape, dim], { table: view }, instance, caller);
   return inSession(instance, caller, (session) => {
     const out = session.result(destination);
     session.run("embedding", {
@@ -234,7 +224,7 @@ export function embedding(
       inputs: [session.input(view), session.list(list.data)],
       outputs: [out],
     });
-    return tensorOf(out, read.out);
+    return plainOf(out, read.out);
   });
 }
 

@@ -14,10 +14,11 @@ import { resolveAttention } from "./layout/attention.ts";
 import { captureOptions } from "./layout/attention-capture.ts";
 import type { CapturedAttention } from "./layout/captured-attention.ts";
 import { type NamedView, proveApart } from "./layout/overlap.ts";
-import { proveInteger } from "./layout/shape.ts";
+import { plainOf } from "./layout/results.ts";
+import { proveInteger, shapeError } from "./layout/shape.ts";
 import { type CapturedTensor, stepTensor } from "./layout/tensor-like.ts";
 import { runLinear } from "./linear.ts";
-import type { PlainTensor, TensorInput } from "./tensor.ts";
+import type { TensorInput } from "./tensor.ts";
 import { runAttention } from "./wasm/attention.ts";
 import type { Destination } from "./wasm/call.ts";
 import type { Session, Slot } from "./wasm/operator.ts";
@@ -73,11 +74,6 @@ export interface Heads {
   readonly valueHeadDim: number;
 }
 
-/** The error for a shape. */
-export function wrongShape(caller: string, message: string): SaccadeRangeError {
-  return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}`);
-}
-
 interface Shaped {
   readonly shape: readonly number[];
 }
@@ -100,10 +96,10 @@ export function proveProjections(
   }
   const matrix = (name: string, { shape }: Shaped, heads: number, bias: Shaped | undefined): number => {
     if (shape.length !== 2 || shape[1] === 0) {
-      throw wrongShape(caller, `${name}.shape is [${shape.join(", ")}]; expected [outFeatures, inFeatures]`);
+      throw shapeError(caller, `${name}.shape is [${shape.join(", ")}]; expected [outFeatures, inFeatures]`);
     }
     if (shape[0]! % heads !== 0) {
-      throw wrongShape(
+      throw shapeError(
         caller,
         `${name}.shape[0] (outFeatures) is ${shape[0]}; expected a multiple of the ${heads} heads`,
       );
@@ -114,9 +110,9 @@ export function proveProjections(
   const headDim = matrix("wq", wq, numHeads, bq);
   const keyDim = matrix("wk", wk, numKvHeads, bk);
   const valueHeadDim = matrix("wv", wv, numKvHeads, bv);
-  if (headDim === 0) throw wrongShape(caller, "wq.shape[0] (outFeatures) is 0; expected at least one per head");
+  if (headDim === 0) throw shapeError(caller, "wq.shape[0] (outFeatures) is 0; expected at least one per head");
   if (keyDim !== headDim) {
-    throw wrongShape(
+    throw shapeError(
       caller,
       `wk.shape[0] is ${wk.shape[0]}: ${keyDim} for each of ${numKvHeads} heads; expected ${headDim}, as wq has`,
     );
@@ -127,20 +123,20 @@ export function proveProjections(
 /** Proves a vector of `size` elements, or nothing. */
 export function proveVector(name: string, vector: Shaped | undefined, size: number, caller: string): void {
   if (vector === undefined || (vector.shape.length === 1 && vector.shape[0] === size)) return;
-  throw wrongShape(caller, `${name}.shape is [${vector.shape.join(", ")}]; expected [${size}] (outFeatures)`);
+  throw shapeError(caller, `${name}.shape is [${vector.shape.join(", ")}]; expected [${size}] (outFeatures)`);
 }
 
 /** Proves rows to project: `[seq, features]` or `[batch, seq, features]`. */
 export function proveSequence({ name, shape }: CapturedTensor, weight: Shaped, of: string, caller: string): void {
   const last = shape.length - 1;
   if (last !== 1 && last !== 2) {
-    throw wrongShape(
+    throw shapeError(
       caller,
       `${name}.shape has ${shape.length} axes; expected [seq, features] or [batch, seq, features]`,
     );
   }
   if (shape[last] !== weight.shape[1]) {
-    throw wrongShape(
+    throw shapeError(
       caller,
       `${name}.shape[${last}] (features) is ${shape[last]}, ${of}.shape[1] (inFeatures) is ${weight.shape[1]}`,
     );
@@ -248,7 +244,6 @@ export function projectedResult<Weights extends WeightsOption, Target extends Te
   target: unknown,
   weights: unknown,
 ): ProjectedAttentionResult<Weights, Target> {
-  const fresh = { data: out.data, shape: [...out.shape], dtype: "float32" } as PlainTensor<"float32">;
-  const result = { out: out.data === undefined ? target : fresh };
+  const result = { out: plainOf(out, target) };
   return (weights === undefined ? result : { ...result, weights }) as ProjectedAttentionResult<Weights, Target>;
 }

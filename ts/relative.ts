@@ -8,12 +8,10 @@ import type { Asked } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
 import { SaccadeTypeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
-import { shapeError } from "./layout/attention-sizes.ts";
 import { axesOf } from "./layout/axes.ts";
-import { resolveDestination } from "./layout/destinations.ts";
+import { resolveApart } from "./layout/destinations.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { proveBoolean, readOptions } from "./layout/options.ts";
-import { proveApart } from "./layout/overlap.ts";
 import {
   captureRelative,
   proveTable,
@@ -21,9 +19,9 @@ import {
   type RelativeCall,
   resolveRelative,
 } from "./layout/relative.ts";
-import { I32_MAXIMUM, I32_MINIMUM, MAXIMUM_SIZE, proveInteger } from "./layout/shape.ts";
+import { plainOf } from "./layout/results.ts";
+import { I32_MAXIMUM, I32_MINIMUM, MAXIMUM_SIZE, proveInteger, shapeError } from "./layout/shape.ts";
 import { captureTensor } from "./layout/tensor-like.ts";
-import { tensorOf } from "./positions.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
 import { attendWithBias } from "./wasm/biased-attention.ts";
 import { inSession, type ResultSlot, type Session, type Slot } from "./wasm/operator.ts";
@@ -88,10 +86,7 @@ export function t5RelativeBias(table: TensorInput, options: T5BiasOptions): Plai
   const maxDistance = proveInteger(read.maxDistance ?? 128, least, I32_MAXIMUM, caller, "options.maxDistance");
   const instance = instanceFor(read.engine, caller);
   const view = proveFloatTensor(captured, instance, caller);
-  const destination = resolveDestination(target, [heads, qLen, kvLen], "float32", instance, caller);
-  if (destination.target !== undefined) {
-    proveApart([{ name: "out", view: destination.target }], [{ name: "table", view }], caller);
-  }
+  const destination = resolveApart(target, [heads, qLen, kvLen], { table: view }, instance, caller);
   return inSession(instance, caller, (session) => {
     const out = session.result(destination);
     session.run("t5Bias", {
@@ -99,7 +94,7 @@ export function t5RelativeBias(table: TensorInput, options: T5BiasOptions): Plai
       inputs: [session.input(view)],
       outputs: [out],
     });
-    return tensorOf(out, read.out);
+    return plainOf(out, read.out);
   });
 }
 
@@ -308,8 +303,8 @@ function runRelative<Weights extends boolean>(
     const slot = session.result(out);
     const weightsSlot = weights && session.result(weights);
     if (slot.elements > 0 || (weightsSlot?.elements ?? 0) > 0) body(session, slot, weightsSlot);
-    const result = { out: tensorOf(slot, target) };
-    const weighed = weightsSlot && { weights: tensorOf(weightsSlot, undefined) };
+    const result = { out: plainOf(slot, target) };
+    const weighed = weightsSlot && { weights: plainOf(weightsSlot) };
     return { ...result, ...weighed } as RelativeAttentionResult<Weights>;
   });
 }

@@ -5,17 +5,17 @@
 import type { Engine } from "./engine.ts";
 import { SaccadeRangeError, SaccadeTypeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
-import { shapeError } from "./layout/attention-sizes.ts";
 import { axesOf, LAYOUTS } from "./layout/axes.ts";
 import { resolveDestination } from "./layout/destinations.ts";
 import { proveApartOrSame } from "./layout/in-place.ts";
 import { captureIntegers, type IntegerTensor, proveIntegerTensor } from "./layout/integers.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { proveWord, readOptions } from "./layout/options.ts";
+import { plainOf } from "./layout/results.ts";
 import { type RopeScaling, resolveScaling, type ScalingCall } from "./layout/rope-scaling.ts";
-import { MAXIMUM_SIZE, proveInteger } from "./layout/shape.ts";
+import { MAXIMUM_SIZE, proveInteger, shapeError } from "./layout/shape.ts";
 import { type CapturedTensor, captureTensor } from "./layout/tensor-like.ts";
-import { proveBase, proveOffset, tensorOf } from "./positions.ts";
+import { proveBase, proveOffset } from "./positions.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
 import { inSession, type Session, type Slot } from "./wasm/operator.ts";
 import type { TensorView } from "./wasm/view.ts";
@@ -140,7 +140,7 @@ export function rope(x: TensorInput, options?: RopeOptions): PlainTensor<"float3
       tables: turns === undefined ? undefined : { cos: cos!, sin: sin!, rows: turns[0]!.shape[0]! },
       out,
     });
-    return tensorOf(out, read.out);
+    return plainOf(out, read.out);
   });
 }
 

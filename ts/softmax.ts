@@ -5,11 +5,11 @@
 import type { Engine } from "./engine.ts";
 import { SaccadeRangeError, SaccadeTypeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
-import { resolveDestination } from "./layout/destinations.ts";
+import { resolveApart, resolveDestination } from "./layout/destinations.ts";
 import { captureLengths, type Lengths, proveRowLengths } from "./layout/lengths.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { proveBoolean, readOptions } from "./layout/options.ts";
-import { type NamedView, proveApart } from "./layout/overlap.ts";
+import { plainOf } from "./layout/results.ts";
 import { MAXIMUM_RANK, proveInteger, proveNumber } from "./layout/shape.ts";
 import { type CapturedTensor, captureTensor, proveTensor } from "./layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
@@ -86,21 +86,13 @@ export function maskedSoftmax(x: TensorInput, options?: SoftmaxOptions): PlainTe
   const target = read.out === undefined ? undefined : captureTensor(read.out, caller, "out");
   const instance = instanceFor(read.engine, caller);
   const rows = proveRows(captured, visible, instance, caller);
-  const { shape } = rows.x;
-  const destination = resolveDestination(target, shape, "float32", instance, caller);
-  if (destination.target !== undefined) {
-    const inputs: NamedView[] = [{ name: "x", view: rows.x }];
-    if (rows.mask !== undefined) inputs.push({ name: "mask", view: rows.mask });
-    proveApart([{ name: "out", view: destination.target }], inputs, caller);
-  }
+  const destination = resolveApart(target, rows.x.shape, { x: rows.x, mask: rows.mask }, instance, caller);
   return inSession(instance, caller, (session) => {
     const out = session.result(destination);
     if (out.elements > 0) {
       runSoftmax(session, log ? LOGARITHMS : WEIGHTS, rows, temperature, out);
     }
-    return (
-      out.data === undefined ? read.out : { data: out.data, shape: [...shape], dtype: "float32" }
-    ) as PlainTensor<"float32">;
+    return plainOf(out, read.out);
   });
 }
 
@@ -138,7 +130,7 @@ export function logSumExp(x: TensorInput, options?: LogSumExpOptions): PlainTens
     if (out.elements > 0) {
       runSoftmax(session, LOG_SUM_EXP, rows, 1, out);
     }
-    return { data: out.data as Float32Array<ArrayBuffer>, shape: kept, dtype: "float32" };
+    return plainOf(out);
   });
 }
 

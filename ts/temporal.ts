@@ -12,7 +12,6 @@ import {
   type FeatureCall,
   type FeatureOptions,
   newDestination,
-  plainOf,
   proveShapeOf,
   readFeatureCall,
   wrongShape,
@@ -21,6 +20,7 @@ import { type CapturedLengths, captureLengths, proveRowLengths } from "./layout/
 import { mergeAxes } from "./layout/merged-axes.ts";
 import { type FloatView, proveFloatTensor } from "./layout/operands.ts";
 import { proveBoolean, readOptions } from "./layout/options.ts";
+import { plainOf } from "./layout/results.ts";
 import { proveNumber } from "./layout/shape.ts";
 import { captureTensor, type TensorLike } from "./layout/tensor-like.ts";
 import { runLinear } from "./linear.ts";

@@ -3,9 +3,10 @@
  */
 
 import { SaccadeTypeError } from "../errors.ts";
+import { shapeError } from "../layout/shape.ts";
 import type { PlainTensor } from "../tensor.ts";
 import { contiguousStrides, copyElements } from "../wasm/view.ts";
-import { type AnyTensor, allocate, bitsOf, proveRank, readTensor, type Source, shapeError, viewAs } from "./tensor.ts";
+import { type AnyTensor, allocate, bitsOf, proveRank, readTensor, type Source, viewAs } from "./tensor.ts";
 
 /** Order of the axes that a view is wanted in. */
 export type Layout = "bshd" | "bhsd";

@@ -3,9 +3,10 @@
  */
 
 import { SaccadeTypeError } from "../errors.ts";
+import { shapeError } from "../layout/shape.ts";
 import type { TensorLike } from "../layout/tensor-like.ts";
 import { contiguousStrides, copyElements } from "../wasm/view.ts";
-import { type AnyTensor, allocate, bitsOf, type Source, shapeError } from "./tensor.ts";
+import { type AnyTensor, allocate, bitsOf, type Source } from "./tensor.ts";
 
 /** What no attention is to each type that a mask can have: false, or the bits of -Infinity. */
 const NOTHING: { readonly [dtype in string]?: number } = {

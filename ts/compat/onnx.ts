@@ -4,6 +4,7 @@
 
 import { describe, SaccadeTypeError } from "../errors.ts";
 import { optionNames, unknownOption } from "../layout/options.ts";
+import { shapeError } from "../layout/shape.ts";
 import type { TensorLike } from "../layout/tensor-like.ts";
 import type { Tensor } from "../tensor.ts";
 import {
@@ -30,15 +31,7 @@ import {
   proveAlike,
 } from "./heads.ts";
 import { padLastAxis } from "./mask.ts";
-import {
-  type AnyTensor,
-  asMaskOrBias,
-  proveRank,
-  readIntegers,
-  readOptional,
-  readTensor,
-  shapeError,
-} from "./tensor.ts";
+import { type AnyTensor, asMaskOrBias, proveRank, readIntegers, readOptional, readTensor } from "./tensor.ts";
 import { readWindowSizes, type WindowOption } from "./window.ts";
 
 const CALLER = "compat.onnx";

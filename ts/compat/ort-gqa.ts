@@ -3,6 +3,7 @@
  */
 
 import { SaccadeTypeError } from "../errors.ts";
+import { shapeError } from "../layout/shape.ts";
 import type { TensorLike } from "../layout/tensor-like.ts";
 import { typedArrayKind } from "../layout/typed-array.ts";
 import type { Tensor } from "../tensor.ts";
@@ -19,7 +20,7 @@ import {
 } from "./call.ts";
 import { asOperand, assemble, fromHeads, fromHidden, type Heads, partOfHidden, proveAlike } from "./heads.ts";
 import { type OrtAttention, type OrtOptions, outputsOf, readCount, readOutputs, readPast, readScale } from "./ort.ts";
-import { listIn, proveRank, readIntegers, readOptional, readTensor, shapeError } from "./tensor.ts";
+import { listIn, proveRank, readIntegers, readOptional, readTensor } from "./tensor.ts";
 
 const CALLER = "compat.ort.groupQueryAttention";
 

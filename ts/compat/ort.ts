@@ -4,6 +4,7 @@
  */
 
 import { optionNames, unknownOption } from "../layout/options.ts";
+import { shapeError } from "../layout/shape.ts";
 import type { TensorLike } from "../layout/tensor-like.ts";
 import type { Tensor } from "../tensor.ts";
 import {
@@ -29,15 +30,7 @@ import {
   proveAlike,
 } from "./heads.ts";
 import { fromIntegers } from "./mask.ts";
-import {
-  type AnyTensor,
-  proveRank,
-  readIntegers,
-  readOptional,
-  readTensor,
-  type Source,
-  shapeError,
-} from "./tensor.ts";
+import { type AnyTensor, proveRank, readIntegers, readOptional, readTensor, type Source } from "./tensor.ts";
 
 const CALLER = "compat.ort.multiHeadAttention";
 

@@ -5,7 +5,7 @@
 
 import { type DType, ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
 import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
-import { countElements, proveInteger, snapshot, spanOf } from "../layout/shape.ts";
+import { countElements, proveInteger, shapeError, snapshot, spanOf } from "../layout/shape.ts";
 import { captureTensor, dtypeOf, proveLayout, ResidentHandle, type TensorLike } from "../layout/tensor-like.ts";
 import { arrayFacts, dataArray, rawArray } from "../layout/typed-array.ts";
 import type { PlainTensor, Tensor } from "../tensor.ts";
@@ -63,11 +63,6 @@ export function readOptional(value: unknown, caller: string, name: string): Sour
 export function proveRank(source: Source, ranks: readonly number[], caller: string): void {
   if (ranks.includes(source.shape.length)) return;
   throw shapeError(caller, `${source.name}.shape has ${source.shape.length} axes; expected ${ranks.join(" or ")}`);
-}
-
-/** The error for a shape that does not fit. */
-export function shapeError(caller: string, message: string): SaccadeRangeError {
-  return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}`);
 }
 
 /** Proves that one axis has a certain size. */

@@ -2,10 +2,11 @@
  * The sizes of a call of `attention`, from the shapes of its three tensors.
  */
 
-import { SaccadeRangeError } from "../errors.ts";
+import type { SaccadeRangeError } from "../errors.ts";
 import type { AttentionSizes } from "../wasm/call.ts";
 import { axesOf } from "./axes.ts";
 import type { CapturedAttention } from "./captured-attention.ts";
+import { shapeError } from "./shape.ts";
 import { resolveShard, type Shard } from "./shard.ts";
 import type { CapturedTensor } from "./tensor-like.ts";
 
@@ -50,11 +51,6 @@ export function resolveSizes(
     headDim,
     valueHeadDim: value.shape[last]!,
   };
-}
-
-/** The error for a shape. */
-export function shapeError(caller: string, message: string): SaccadeRangeError {
-  return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}`);
 }
 
 function otherRank({ name, shape }: CapturedTensor, rank: number, caller: string): SaccadeRangeError {

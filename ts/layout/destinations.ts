@@ -6,9 +6,10 @@ import type { DType, FloatDType } from "../dtype.ts";
 import { SaccadeTypeError } from "../errors.ts";
 import type { AttentionSizes, Destination, TapCall, WeightsCall } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
-import { shapeError } from "./attention-sizes.ts";
+import type { TensorView } from "../wasm/view.ts";
 import type { CapturedAttention, WantedWeights } from "./captured-attention.ts";
-import { countElements } from "./shape.ts";
+import { proveApart } from "./overlap.ts";
+import { countElements, shapeError } from "./shape.ts";
 import { type CapturedTensor, dtypeOf, proveTensor } from "./tensor-like.ts";
 
 /** The results of a call. */
@@ -108,4 +109,20 @@ export function resolveDestination(
     throw new SaccadeTypeError("ERR_SACCADE_DTYPE", `${caller}: ${name} is ${actual}; expected ${dtype}${because}`);
   }
   return { shape, elements, dtype, target: proveTensor(captured, instance, caller) };
+}
+
+/** Where a float32 result goes that has a call to itself: a target is apart from all of the call's inputs. */
+export function resolveApart(
+  captured: CapturedTensor | undefined,
+  shape: readonly number[],
+  inputs: Readonly<Record<string, TensorView | undefined>>,
+  instance: WasmInstance,
+  caller: string,
+): Destination {
+  const destination = resolveDestination(captured, shape, "float32", instance, caller);
+  if (destination.target !== undefined) {
+    const named = Object.entries(inputs).flatMap(([name, view]) => (view === undefined ? [] : [{ name, view }]));
+    proveApart([{ name: "out", view: destination.target }], named, caller);
+  }
+  return destination;
 }

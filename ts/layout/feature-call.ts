@@ -4,18 +4,17 @@
  */
 
 import type { Engine } from "../engine.ts";
-import { SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { type SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
 import { instanceFor } from "../init.ts";
-import type { PlainTensor, TensorInput } from "../tensor.ts";
+import type { TensorInput } from "../tensor.ts";
 import type { Destination } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
-import type { ResultSlot } from "../wasm/operator.ts";
-import { resolveDestination } from "./destinations.ts";
+import { resolveApart, resolveDestination } from "./destinations.ts";
 import { proveFinite } from "./finite.ts";
 import { type CapturedLengths, captureLengths } from "./lengths.ts";
 import { type FloatView, proveFloatTensor } from "./operands.ts";
 import { readOptions } from "./options.ts";
-import { proveApart } from "./overlap.ts";
+import { shapeError } from "./shape.ts";
 import { type CapturedTensor, captureTensor } from "./tensor-like.ts";
 
 /** Options that every such function has. */
@@ -106,8 +105,7 @@ export function wrongShape(
   shape: readonly number[],
   expected: string,
 ): SaccadeRangeError {
-  const message = `${caller}: ${name}.shape is [${shape.join(", ")}]; expected ${expected}`;
-  return new SaccadeRangeError("ERR_SACCADE_SHAPE", message);
+  return shapeError(caller, `${name}.shape is [${shape.join(", ")}]; expected ${expected}`);
 }
 
 /** Proves that a tensor, where it is given, has one of some shapes. */
@@ -131,15 +129,7 @@ export function destinationOf(
   shape: readonly number[],
   input: string,
 ): Destination {
-  const destination = resolveDestination(target, shape, "float32", instance, caller);
-  if (destination.target !== undefined) {
-    const inputs = Object.entries({ [input]: x, ...tensors }).map(([name, view]) => ({
-      name,
-      view: view as FloatView,
-    }));
-    proveApart([{ name: "out", view: destination.target }], inputs, caller);
-  }
-  return destination;
+  return resolveApart(target, shape, { [input]: x, ...tensors }, instance, caller);
 }
 
 /** A result that has no target of its own. */
@@ -148,9 +138,4 @@ export function newDestination(
   shape: readonly number[],
 ): Destination {
   return resolveDestination(undefined, shape, "float32", instance, caller);
-}
-
-/** A result as the caller gets it: a new tensor, or the target that was given. */
-export function plainOf({ data, shape }: ResultSlot, given?: unknown): PlainTensor<"float32"> {
-  return (data === undefined ? given : { data, shape: [...shape], dtype: "float32" }) as PlainTensor<"float32">;
 }

@@ -7,7 +7,7 @@ import { SaccadeTypeError } from "../errors.ts";
 import type { AttentionSizes } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { TensorView } from "../wasm/view.ts";
-import { shapeError } from "./attention-sizes.ts";
+import { shapeError } from "./shape.ts";
 import { type CapturedTensor, proveTensor } from "./tensor-like.ts";
 
 /** A view of floats. */

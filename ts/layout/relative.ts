@@ -7,12 +7,11 @@ import type { AttentionCall, Destination } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import { resolveAttention } from "./attention.ts";
 import { captureAttention } from "./attention-capture.ts";
-import { shapeError } from "./attention-sizes.ts";
 import type { CapturedAttention } from "./captured-attention.ts";
-import { resolveDestination } from "./destinations.ts";
+import { resolveApart, resolveDestination } from "./destinations.ts";
 import { type FloatView, proveFloatTensor } from "./operands.ts";
 import { proveBoolean } from "./options.ts";
-import { proveApart } from "./overlap.ts";
+import { shapeError } from "./shape.ts";
 import { type CapturedTensor, captureTensor } from "./tensor-like.ts";
 
 /** Options that every attention with relative positions has. */
@@ -66,14 +65,10 @@ export function resolveRelative(
   const instance = instanceFor(attention.engine, caller);
   const call = resolveAttention(attention, instance);
   const views = tables.map((table) => proveFloatTensor(table, instance, caller));
-  const destination = resolveDestination(out, call.out.shape, "float32", instance, caller);
-  if (destination.target !== undefined) {
-    const { query, key, value, modifiers } = call;
-    const inputs = Object.entries({ query, key, value, mask: modifiers?.mask });
-    const named = inputs.flatMap(([name, view]) => (view === undefined ? [] : [{ name, view }]));
-    const others = views.map((view, index) => ({ name: tables[index]!.name, view }));
-    proveApart([{ name: "out", view: destination.target }], [...named, ...others], caller);
-  }
+  const { query, key, value, modifiers } = call;
+  const others = Object.fromEntries(views.map((view, index) => [tables[index]!.name, view]));
+  const inputs = { query, key, value, mask: modifiers?.mask, ...others };
+  const destination = resolveApart(out, call.out.shape, inputs, instance, caller);
   const scores = [call.batch, call.numHeads, call.qLen, call.kvLen].slice(4 - Math.max(2, call.out.shape.length));
   const weights = returnWeights ? resolveDestination(undefined, scores, "float32", instance, caller) : undefined;
   return { instance, call, tables: views, out: destination, weights };

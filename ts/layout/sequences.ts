@@ -4,8 +4,8 @@
 
 import { SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
 import type { AttentionSizes, Sequences } from "../wasm/call.ts";
-import { shapeError } from "./attention-sizes.ts";
 import type { CapturedAttention } from "./captured-attention.ts";
+import { shapeError } from "./shape.ts";
 
 /**
  * The sequences of a call, proved; undefined where it is not packed.

@@ -18,6 +18,11 @@ export const I32_MAXIMUM: number = 2 ** 31 - 1;
 /** The largest stride: it must fit in a u32. */
 export const MAXIMUM_STRIDE = 2 ** 32 - 1;
 
+/** The error for a shape. */
+export function shapeError(caller: string, message: string): SaccadeRangeError {
+  return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}`);
+}
+
 /** Reads an array-like exactly once, entry by entry, into an array of our own; at most `limit` entries. */
 export function snapshot(list: unknown, limit: number, caller: string, name: string, expected: string): unknown[] {
   if (typeof list !== "object" || list === null) {

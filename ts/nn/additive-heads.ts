@@ -5,6 +5,7 @@
 import { SaccadeTypeError } from "../errors.ts";
 import { type CapturedLengths, captureLengths } from "../layout/lengths.ts";
 import { proveBoolean } from "../layout/options.ts";
+import { shapeError } from "../layout/shape.ts";
 import { type CapturedTensor, captureTensor } from "../layout/tensor-like.ts";
 import { runLinear } from "../linear.ts";
 import { softmax } from "../pooling/normalize.ts";
@@ -12,7 +13,7 @@ import { runPooling } from "../pooling/run.ts";
 import { additive, Score } from "../pooling/score.ts";
 import { type KeyLengths, type PoolingMask, type PoolingSizes, proveKeyLengths, proveMask } from "../pooling/sizes.ts";
 import type { Weight } from "../pooling/weight.ts";
-import { type CapturedRows, type Heads, type ProjectedOperands, wrongShape } from "../projected-attention.ts";
+import type { CapturedRows, Heads, ProjectedOperands } from "../projected-attention.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { Session, Slot } from "../wasm/operator.ts";
 import { sliceView, type TensorView } from "../wasm/view.ts";
@@ -57,7 +58,7 @@ export function captureAdditive(
     const same = shape.length === rank && (rank < 3 || shape[0] === query.shape[0]) && shape[seq] === key.shape[seq];
     if (same) continue;
     const expected = [...(rank < 3 ? [] : [query.shape[0]]), name === "key" ? "kvLen" : key.shape[seq], "features"];
-    throw wrongShape(caller, `${name}.shape is [${shape.join(", ")}]; expected [${expected.join(", ")}]`);
+    throw shapeError(caller, `${name}.shape is [${shape.join(", ")}]; expected [${expected.join(", ")}]`);
   }
   const sizes = { batch: rank < 3 ? 1 : query.shape[0]!, qLen: query.shape[seq]!, kvLen: key.shape[seq]! };
   const { kvLengths, mask, returnWeights } = read;

@@ -11,12 +11,13 @@ import { resolveDestination } from "../layout/destinations.ts";
 import { captureLengths, proveRowLengths } from "../layout/lengths.ts";
 import { proveFloatTensor } from "../layout/operands.ts";
 import { readOptions } from "../layout/options.ts";
+import { plainOf } from "../layout/results.ts";
+import { shapeError } from "../layout/shape.ts";
 import { type CapturedTensor, captureTensor } from "../layout/tensor-like.ts";
 import { runLinear } from "../linear.ts";
 import { softmax } from "../pooling/normalize.ts";
 import { runPooling } from "../pooling/run.ts";
 import { resolvePooling } from "../pooling/sizes.ts";
-import { wrongShape } from "../projected-attention.ts";
 import type { PlainTensor, TensorInput } from "../tensor.ts";
 import { inSession, type ResultSlot } from "../wasm/operator.ts";
 import { sliceView, type TensorView } from "../wasm/view.ts";
@@ -107,7 +108,7 @@ export class BahdanauDecoder {
     const cell = captureCell(new LayerWeights(gru, undefined, LAYER), "", undefined, this.hiddenSize, LAYER);
     this.embeddingSize = cell.ih.shape[1]! - this.encoderSize;
     if (this.embeddingSize < 0) {
-      throw wrongShape(
+      throw shapeError(
         LAYER,
         `${cell.ih.name}.shape[1] is ${cell.ih.shape[1]}; expected encoderDim + embeddingDim, at least ${this.encoderSize}`,
       );
@@ -139,7 +140,7 @@ export class BahdanauDecoder {
     held.assertHeld(caller);
     const { shape } = captured;
     if (shape.length !== 3 || shape[2] !== this.encoderSize) {
-      throw wrongShape(
+      throw shapeError(
         caller,
         `encoder.shape is [${shape.join(", ")}]; expected [batch, kvLen, ${this.encoderSize}] (encoderDim, as wk.shape[1])`,
       );
@@ -194,7 +195,7 @@ export class BahdanauDecoder {
       const { name, shape } = tensor;
       if (shape.length === 2 && shape[0] === batch && shape[1] === size)
         return proveFloatTensor(tensor, instance, caller);
-      throw wrongShape(caller, `${name}.shape is [${shape.join(", ")}]; expected [${batch}, ${size}]`);
+      throw shapeError(caller, `${name}.shape is [${shape.join(", ")}]; expected [${batch}, ${size}]`);
     };
     const embedded = prove(captured[0], embeddingSize);
     const state = prove(captured[1], hiddenSize);
@@ -222,9 +223,7 @@ export class BahdanauDecoder {
       const projections = session.temporary([batch, 1, 3 * hiddenSize]);
       const slots = { x: joined, projections, h0: before, lengths: undefined, output: undefined, hn: results.hidden };
       runCell(session, this.#cell, place, slots);
-      const fresh = ({ data, shape }: ResultSlot) =>
-        ({ data, shape: [...shape], dtype: "float32" }) as PlainTensor<"float32">;
-      return { context: fresh(results.context), weights: fresh(results.weights), hidden: fresh(results.hidden) };
+      return { context: plainOf(results.context), weights: plainOf(results.weights), hidden: plainOf(results.hidden) };
     });
   }
 

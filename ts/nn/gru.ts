@@ -12,9 +12,11 @@ import { captureLengths, proveRowLengths } from "../layout/lengths.ts";
 import { proveFloatTensor } from "../layout/operands.ts";
 import { readOptions } from "../layout/options.ts";
 import { type NamedView, proveApart } from "../layout/overlap.ts";
+import { plainOf } from "../layout/results.ts";
+import { shapeError } from "../layout/shape.ts";
 import { type CapturedTensor, captureTensor } from "../layout/tensor-like.ts";
 import { runLinear } from "../linear.ts";
-import { proveVector, wrongShape } from "../projected-attention.ts";
+import { proveVector } from "../projected-attention.ts";
 import type { PlainTensor, TensorInput } from "../tensor.ts";
 import { inSession, type Session, type Slot } from "../wasm/operator.ts";
 import type { TensorView } from "../wasm/view.ts";
@@ -78,11 +80,11 @@ export function captureCell(
     if (shape.length === 2 && hidden !== undefined && hidden > 0 && shape[0] === 3 * hidden && shape[1] === inner)
       return;
     const expected = hidden === undefined ? what : `[${3 * hidden}, ${inner}] (${what})`;
-    throw wrongShape(caller, `${name}.shape is [${shape.join(", ")}]; expected ${expected}`);
+    throw shapeError(caller, `${name}.shape is [${shape.join(", ")}]; expected ${expected}`);
   };
   matrix(hh, hidden, "3 * hidden, hidden");
   const inner = inputSize ?? ih.shape[1];
-  if (inner === 0) throw wrongShape(caller, `${ih.name}.shape[1] is 0; expected at least 1`);
+  if (inner === 0) throw shapeError(caller, `${ih.name}.shape[1] is 0; expected at least 1`);
   matrix(ih, inner, "3 * hidden, in");
   const cell = { ih, hh, biasIh: maybe("bias_ih"), biasHh: maybe("bias_hh") };
   proveVector(`${weights.nameOf("bias_ih")}${suffix}`, cell.biasIh, 3 * hidden!, caller);
@@ -236,7 +238,7 @@ export class GRU {
     const view = proveFloatTensor(rows, instance, caller);
     const rank = view.shape.length;
     if ((rank !== 2 && rank !== 3) || view.shape[rank - 1] !== inputSize) {
-      throw wrongShape(
+      throw shapeError(
         caller,
         `x.shape is [${view.shape.join(", ")}]; expected [batch, time, ${inputSize}] or [time, ${inputSize}]`,
       );
@@ -247,7 +249,7 @@ export class GRU {
     const stateShape = rank === 3 ? [states, batch, hiddenSize] : [states, hiddenSize];
     const h0 = first && proveFloatTensor(first, instance, caller);
     if (h0 !== undefined && (h0.shape.length !== rank || h0.shape.some((size, axis) => size !== stateShape[axis]))) {
-      throw wrongShape(caller, `h0.shape is [${h0.shape.join(", ")}]; expected [${stateShape.join(", ")}]`);
+      throw shapeError(caller, `h0.shape is [${h0.shape.join(", ")}]; expected [${stateShape.join(", ")}]`);
     }
     const lengths =
       given && proveRowLengths(given, "options.lengths", [batch], time, `x.shape[${rank - 2}]`, instance, caller);
@@ -280,12 +282,7 @@ export class GRU {
         }
         input = to;
       }
-      const fresh = (data: unknown, of: readonly number[]) =>
-        ({ data, shape: [...of], dtype: "float32" }) as PlainTensor<"float32">;
-      return {
-        output: output.data === undefined ? (read.out as PlainTensor<"float32">) : fresh(output.data, shape),
-        hn: fresh(hn.data, stateShape),
-      };
+      return { output: plainOf(output, read.out), hn: plainOf(hn) };
     });
   }
 

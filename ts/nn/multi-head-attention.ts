@@ -8,10 +8,12 @@ import { disposeKey } from "../dispose.ts";
 import type { Engine } from "../engine.ts";
 import { SaccadeError, SaccadeTypeError } from "../errors.ts";
 import { instanceFor } from "../init.ts";
-import { resolveDestination } from "../layout/destinations.ts";
+import { resolveApart, resolveDestination } from "../layout/destinations.ts";
 import { proveFloatTensor } from "../layout/operands.ts";
 import { proveWord, readOptions } from "../layout/options.ts";
-import { type NamedView, proveApart } from "../layout/overlap.ts";
+import { proveApart } from "../layout/overlap.ts";
+import { plainOf } from "../layout/results.ts";
+import { shapeError } from "../layout/shape.ts";
 import { type CapturedTensor, captureTensor, stepTensor } from "../layout/tensor-like.ts";
 import { runLinear } from "../linear.ts";
 import { takeWeight } from "../pooling/weight.ts";
@@ -27,7 +29,6 @@ import {
   proveSequence,
   proveVector,
   runProjected,
-  wrongShape,
 } from "../projected-attention.ts";
 import type { TensorInput } from "../tensor.ts";
 import { inSession } from "../wasm/operator.ts";
@@ -126,7 +127,7 @@ export class MultiHeadAttention {
     const { numHeads, headDim, valueHeadDim } = this.#heads;
     const { wo, bo } = shapes;
     if (wo.shape.length !== 2 || wo.shape[1] !== numHeads * valueHeadDim || wo.shape[1] === 0) {
-      throw wrongShape(
+      throw shapeError(
         LAYER,
         `wo.shape is [${wo.shape.join(", ")}]; expected [outFeatures, ${numHeads * valueHeadDim}], as many as the heads give`,
       );
@@ -226,14 +227,8 @@ export class MultiHeadAttention {
     };
     const operands = { query: prove(queryRows), key: prove(keyRows), value: prove(valueRows), weights };
     const leading = operands.query.shape.slice(0, -1);
-    const destination = resolveDestination(target, [...leading, weights.wo.shape[0]!], "float32", instance, caller);
-    if (destination.target !== undefined) {
-      const named = { ...operands, ...weights, weights: undefined };
-      const inputs: NamedView[] = Object.entries(named).flatMap(([name, view]) =>
-        view === undefined ? [] : [{ name, view }],
-      );
-      proveApart([{ name: "out", view: destination.target }], inputs, caller);
-    }
+    const inputs = { ...operands, ...weights, weights: undefined };
+    const destination = resolveApart(target, [...leading, weights.wo.shape[0]!], inputs, instance, caller);
     const call = additive && resolveAdditive(additive, heads, instance, caller);
     if (call?.mask.view !== undefined && destination.target !== undefined) {
       proveApart([{ name: "out", view: destination.target }], [{ name: "mask", view: call.mask.view }], caller);
@@ -247,7 +242,7 @@ export class MultiHeadAttention {
       if (captured !== undefined) found = runProjected(session, captured, operands, joined, destination.target);
       else if (call !== undefined) {
         runAdditiveHeads(session, heads, this.#v!, operands, call, joined, weightsOut);
-        found = weightsOut && { data: weightsOut.data, shape: [...weightsOut.shape], dtype: "float32" };
+        found = weightsOut && plainOf(weightsOut);
       }
       const { wo, bo } = weights;
       runLinear(session, { x: joined, weight: session.input(wo), bias: bo && session.input(bo) }, out);
@@ -355,7 +350,7 @@ function thirds(tensor: CapturedTensor, rank: number, caller: string): readonly 
   const { name, shape } = tensor;
   if (shape.length !== rank || shape[0]! % 3 !== 0) {
     const expected = rank === 1 ? "[3 * embedDim]" : "[3 * embedDim, embedDim]";
-    throw wrongShape(caller, `${name}.shape is [${shape.join(", ")}]; expected ${expected}`);
+    throw shapeError(caller, `${name}.shape is [${shape.join(", ")}]; expected ${expected}`);
   }
   const third = shape[0]! / 3;
   const part = (index: number): Part => ({ tensor, rows: { from: index * third, shape: [third, ...shape.slice(1)] } });

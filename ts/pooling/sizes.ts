@@ -2,9 +2,10 @@
  * The sizes of a call of attention pooling, and what hides keys, proved against them.
  */
 
-import { SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { SaccadeTypeError } from "../errors.ts";
 import { LAYOUTS, type Layout } from "../layout/axes.ts";
 import { type CapturedLengths, proveRowLengths } from "../layout/lengths.ts";
+import { shapeError } from "../layout/shape.ts";
 import { type CapturedTensor, proveTensor } from "../layout/tensor-like.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { TensorView } from "../wasm/view.ts";
@@ -30,9 +31,6 @@ export interface PoolingSizes {
   readonly weightsShape: readonly number[];
 }
 
-const wrongShape = (caller: string, message: string): SaccadeRangeError =>
-  new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}`);
-
 /** @throws RangeError `ERR_SACCADE_SHAPE` where the shapes do not fit each other or the score */
 export function resolvePooling(
   tensors: Readonly<Record<"query" | "key" | "value", { readonly shape: readonly number[] }>>,
@@ -44,23 +42,23 @@ export function resolvePooling(
   const rank = query.shape.length;
   if (rank < 2 || rank > 4) {
     const full = layout === "bshd" ? "[batch, seq, heads, dim]" : "[batch, heads, seq, dim]";
-    throw wrongShape(
+    throw shapeError(
       caller,
       `query.shape has ${rank} axes; expected 4 (${full}), 3 ([batch, seq, dim]) or 2 ([seq, dim])`,
     );
   }
   for (const [name, { shape }] of Object.entries(tensors)) {
     if (shape.length !== rank) {
-      throw wrongShape(caller, `${name}.shape has ${shape.length} axes; expected ${rank}, as query.shape has`);
+      throw shapeError(caller, `${name}.shape has ${shape.length} axes; expected ${rank}, as query.shape has`);
     }
-    if (shape[rank - 1] === 0) throw wrongShape(caller, `${name}.shape[${rank - 1}] is 0; expected at least 1`);
+    if (shape[rank - 1] === 0) throw shapeError(caller, `${name}.shape[${rank - 1}] is 0; expected at least 1`);
   }
   const seq = rank === 2 ? 0 : rank === 4 && layout === "bhsd" ? 2 : 1;
   const head = rank < 4 ? -1 : layout === "bhsd" ? 1 : 2;
   const same = (name: "key" | "value", other: "query" | "key", axis: number, meaning: string): void => {
     const [size, wanted] = [tensors[name].shape[axis], tensors[other].shape[axis]];
     if (size !== wanted) {
-      throw wrongShape(caller, `${name}.shape[${axis}] (${meaning}) is ${size}, ${other}.shape[${axis}] is ${wanted}`);
+      throw shapeError(caller, `${name}.shape[${axis}] (${meaning}) is ${size}, ${other}.shape[${axis}] is ${wanted}`);
     }
   };
   if (rank > 2) {
@@ -72,7 +70,7 @@ export function resolvePooling(
   const numHeads = head < 0 ? 1 : query.shape[head]!;
   const numKvHeads = head < 0 ? 1 : key.shape[head]!;
   if (numKvHeads === 0 || numHeads % numKvHeads !== 0) {
-    throw wrongShape(
+    throw shapeError(
       caller,
       `query.shape[${head}] (numHeads) is ${numHeads}; expected a multiple of key.shape[${head}], which is ${numKvHeads}`,
     );
@@ -112,12 +110,12 @@ function featuresOf(
 ): number {
   const expect = (name: "query" | "key", size: number, wanted: number, why: string): void => {
     if (size === wanted) return;
-    throw wrongShape(caller, `${name}.shape[${axis}] (${name}Dim) is ${size}; expected ${wanted}, ${why}`);
+    throw shapeError(caller, `${name}.shape[${axis}] (${name}Dim) is ${size}; expected ${wanted}, ${why}`);
   };
   if (positions !== undefined) {
     expect("query", queryDim, positions.shape[1]!, `as w.shape[1] of ${kind}`);
     if (positions.shape[0]! < kvLen) {
-      throw wrongShape(
+      throw shapeError(
         caller,
         `${kind}'s w.shape[0] (positions) is ${positions.shape[0]}; expected at least kvLen, which is ${kvLen}`,
       );
@@ -127,7 +125,7 @@ function featuresOf(
   if (both !== undefined) {
     const [features, columns] = both.shape as [number, number];
     if (columns !== queryDim + keyDim) {
-      throw wrongShape(
+      throw shapeError(
         caller,
         `query.shape[${axis}] + key.shape[${axis}] (queryDim + keyDim) is ${queryDim} + ${keyDim}; ` +
           `expected ${columns}, as w.shape[1] of ${kind}`,
@@ -197,7 +195,7 @@ export function proveMask(
   const missing = weightsShape.length - shape.length;
   const fits = (size: number, axis: number): boolean => size === 1 || size === weightsShape[missing + axis];
   if (missing < 0 || shape.length === 0 || !shape.every(fits)) {
-    throw wrongShape(
+    throw shapeError(
       caller,
       `${captured.name}.shape is [${shape.join(", ")}]; expected one that broadcasts to [${weightsShape.join(", ")}]`,
     );

@@ -8,13 +8,13 @@ import {
   type FeatureCall,
   type FeatureOptions,
   newDestination,
-  plainOf,
   proveShapeOf,
   readFeatureCall,
   wrongShape,
 } from "../layout/feature-call.ts";
 import type { FloatView } from "../layout/operands.ts";
 import { proveBoolean, proveWord } from "../layout/options.ts";
+import { plainOf } from "../layout/results.ts";
 import { runLinear } from "../linear.ts";
 import type { PlainTensor, TensorInput } from "../tensor.ts";
 import { averageMaximum, convolution, gate } from "../wasm/feature-map.ts";

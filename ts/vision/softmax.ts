@@ -5,19 +5,30 @@
 import type { Asked } from "../attention-options.ts";
 import {
   destinationOf,
+  type FeatureCall,
   type FeatureOptions,
   newDestination,
-  plainOf,
   proveShapeOf,
   readFeatureCall,
 } from "../layout/feature-call.ts";
 import { proveBoolean } from "../layout/options.ts";
+import { plainOf } from "../layout/results.ts";
 import { runLinear } from "../linear.ts";
 import { proveTemperature } from "../softmax.ts";
 import type { PlainTensor, TensorInput } from "../tensor.ts";
 import { averageMaximum, convolution, gate, softmaxRows, weightedSum } from "../wasm/feature-map.ts";
-import { inSession } from "../wasm/operator.ts";
-import { INPUT, proveKernel, proveMap } from "./map.ts";
+import { inSession, type Session, type Slot } from "../wasm/operator.ts";
+import { type FeatureMap, INPUT, proveKernel, proveMap } from "./map.ts";
+
+/** Tensors and options of both functions. */
+const NAMES = {
+  input: INPUT,
+  required: ["w"],
+  optional: ["bias"],
+  others: ["temperature", "returnMap"],
+} as const;
+
+type SoftmaxCall = FeatureCall<"w", "bias", "temperature" | "returnMap">;
 
 /** Options of {@link spatialSoftmaxAttention}. */
 export interface SpatialSoftmaxOptions<Mapped extends boolean = boolean> extends FeatureOptions {
@@ -73,50 +84,26 @@ export function spatialSoftmaxAttention<Mapped extends boolean = false>(
   x: TensorInput,
   options: SpatialSoftmaxOptions<Mapped>,
 ): SoftmaxAttentionResult<Mapped> {
-  const call = readFeatureCall(x, options, {
-    caller: "spatialSoftmaxAttention",
-    input: INPUT,
-    required: ["w"],
-    optional: ["bias"],
-    others: ["temperature", "returnMap"],
-  });
-  const { caller, instance, tensors, read } = call;
+  const call = readFeatureCall(x, options, { caller: "spatialSoftmaxAttention", ...NAMES });
+  const { caller, tensors } = call;
   const map = proveMap(call);
-  const { batch, channels, height, width, places } = map;
+  const { batch, channels, height, width } = map;
   const [kernelHeight, kernelWidth] =
     tensors.w.shape.length === 4 ? proveKernel(caller, "w", tensors.w, 1, channels) : [1, 1];
   if (tensors.w.shape.length !== 4) {
     proveShapeOf(caller, "w", tensors.w, [[channels], [1, channels, 1, 1]], "channels, or a kernel of odd size");
   }
   proveShapeOf(caller, "bias", tensors.bias, [[1]], "one score");
-  const temperature = read.temperature === undefined ? 1 : proveTemperature(read.temperature, caller);
-  const returnMap = read.returnMap !== undefined && proveBoolean(read.returnMap, caller, "returnMap");
-  const destination = destinationOf(call, [batch, channels], INPUT);
-  return inSession(instance, caller, (session) => {
-    const out = session.result(destination);
-    const weights = session.result(newDestination(call, [batch, height, width]));
-    const product = returnMap ? session.result(newDestination(call, call.x.shape)) : undefined;
-    const features = session.input(call.x);
-    const scores = convolution(
+  return attend(call, map, "places", (session, features) =>
+    convolution(
       session,
       features,
       [batch, channels, height, width],
       session.input(tensors.w),
       [1, kernelHeight, kernelWidth],
       tensors.bias && session.input(tensors.bias),
-    );
-    softmaxRows(session, scores, [batch, places], { temperature }, weights);
-    weightedSum(session, features, map, weights, "places", { out });
-    if (product !== undefined) {
-      const gates = session.temporary([batch, places]);
-      gate(session, features, map, weights, { per: "places", by: "as-is" }, { gates, out: product });
-    }
-    return {
-      out: plainOf(out, call.given),
-      weights: plainOf(weights),
-      ...(product === undefined ? {} : { map: plainOf(product) }),
-    } as SoftmaxAttentionResult<Mapped>;
-  });
+    ),
+  );
 }
 
 /**
@@ -132,35 +119,46 @@ export function channelSoftmaxAttention<Mapped extends boolean = false>(
   x: TensorInput,
   options: ChannelSoftmaxOptions<Mapped>,
 ): SoftmaxAttentionResult<Mapped> {
-  const call = readFeatureCall(x, options, {
-    caller: "channelSoftmaxAttention",
-    input: INPUT,
-    required: ["w"],
-    optional: ["bias"],
-    others: ["temperature", "returnMap"],
-  });
-  const { caller, instance, tensors, read } = call;
+  const call = readFeatureCall(x, options, { caller: "channelSoftmaxAttention", ...NAMES });
+  const { caller, tensors } = call;
   const map = proveMap(call);
-  const { batch, channels, height, width } = map;
+  const { batch, channels } = map;
   proveShapeOf(caller, "w", tensors.w, [[channels, channels]], "channels, channels");
   proveShapeOf(caller, "bias", tensors.bias, [[channels]], "channels");
-  const temperature = read.temperature === undefined ? 1 : proveTemperature(read.temperature, caller);
-  const returnMap = read.returnMap !== undefined && proveBoolean(read.returnMap, caller, "returnMap");
-  const destination = destinationOf(call, [batch, height, width], INPUT);
-  return inSession(instance, caller, (session) => {
-    const out = session.result(destination);
-    const weights = session.result(newDestination(call, [batch, channels]));
-    const product = returnMap ? session.result(newDestination(call, call.x.shape)) : undefined;
-    const features = session.input(call.x);
+  return attend(call, map, "channels", (session, features) => {
     const averages = averageMaximum(session, features, map, "places", "average");
     const scores = session.temporary([batch, channels]);
     const bias = tensors.bias && session.input(tensors.bias);
     runLinear(session, { x: averages, weight: session.input(tensors.w), bias }, scores);
-    softmaxRows(session, scores, [batch, channels], { temperature }, weights);
-    weightedSum(session, features, map, weights, "channels", { out });
+    return scores;
+  });
+}
+
+/** Softmax of the scores over places or channels, the weighted sum along these, and the map times the weights. */
+function attend<Mapped extends boolean>(
+  call: SoftmaxCall,
+  map: FeatureMap,
+  over: "places" | "channels",
+  scoresOf: (session: Session, features: Slot) => Slot,
+): SoftmaxAttentionResult<Mapped> {
+  const { caller, instance, read } = call;
+  const { batch, channels, height, width, places } = map;
+  const temperature = read.temperature === undefined ? 1 : proveTemperature(read.temperature, caller);
+  const returnMap = read.returnMap !== undefined && proveBoolean(read.returnMap, caller, "returnMap");
+  const [perPlace, perChannel] = [[batch, height, width] as const, [batch, channels] as const];
+  const [weightsShape, outShape] = over === "places" ? [perPlace, perChannel] : [perChannel, perPlace];
+  const rows = [batch, over === "places" ? places : channels] as const;
+  const destination = destinationOf(call, outShape, INPUT);
+  return inSession(instance, caller, (session) => {
+    const out = session.result(destination);
+    const weights = session.result(newDestination(call, weightsShape));
+    const product = returnMap ? session.result(newDestination(call, call.x.shape)) : undefined;
+    const features = session.input(call.x);
+    softmaxRows(session, scoresOf(session, features), rows, { temperature }, weights);
+    weightedSum(session, features, map, weights, over, { out });
     if (product !== undefined) {
-      const gates = session.temporary([batch, channels]);
-      gate(session, features, map, weights, { per: "channels", by: "as-is" }, { gates, out: product });
+      const gates = session.temporary(rows);
+      gate(session, features, map, weights, { per: over, by: "as-is" }, { gates, out: product });
     }
     return {
       out: plainOf(out, call.given),
