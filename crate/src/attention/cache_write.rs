@@ -33,7 +33,7 @@ enum Part {
     Value,
 }
 
-/// Elements of one position, `stride` elements apart in groups of `run`.
+/// Elements of one position: the first, and how far apart they are.
 #[derive(Clone, Copy)]
 struct Places {
     at: usize,

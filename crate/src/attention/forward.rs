@@ -104,11 +104,12 @@ pub fn forward(spec: &Spec<'_>, outputs: &mut Outputs<'_>, scratch: &mut [f32]) 
     }
     let (packed, workspace) = scratch[..plan.scratch()].split_at_mut(plan.packed);
     let units = spec.sizes.units();
+    let packed_blocks = plan.pack_tiles() / plan.units_per_pass;
     for pass in 0..plan.passes {
         let first = pass * plan.units_per_pass;
         for unit in first..units.min(first + plan.units_per_pass) {
             let keys = &mut packed[(unit - first) * plan.packed_unit..][..plan.packed_unit];
-            for block in 0..if plan.pack_tiles() == 0 { 0 } else { plan.blocks } {
+            for block in 0..packed_blocks {
                 pack_block(spec, unit, block, &mut keys[packed_range(spec, &plan, block)]);
             }
             for row_tile in 0..plan.row_tiles {

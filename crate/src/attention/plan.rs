@@ -115,11 +115,6 @@ impl Plan {
         }
         self.units_per_pass.saturating_mul(self.blocks)
     }
-
-    /// Tiles of the attending phase of a full pass.
-    pub fn attend_tiles(&self) -> usize {
-        self.units_per_pass * self.row_tiles
-    }
 }
 
 /// The temporary memory of one tile, cut out of one slice.

@@ -103,11 +103,6 @@ impl<'a> BlocksMut<'a> {
         Self { base, table, byte_length, life: PhantomData }
     }
 
-    /// How many entries the table has.
-    pub fn entries(&self) -> usize {
-        self.table.len()
-    }
-
     /// As [`Blocks::slice`], to write.
     #[inline]
     pub fn slice<T: Stored>(&mut self, entry: usize, at: usize, n: usize) -> Option<&mut [T]> {
