@@ -2,6 +2,7 @@ import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileS
 import { join } from "node:path";
 import typescript from "@rollup/plugin-typescript";
 import ts from "typescript";
+import { MODULES, VARIANTS } from "./scripts/build/variants.mjs";
 
 const ENTRIES = {
   node: "ts/entry/node.ts",
@@ -50,8 +51,10 @@ const withoutComments = {
 const wasmBeside = {
   name: "wasm-beside",
   writeBundle() {
-    for (const variant of ["strict", "fast"]) {
-      copyFileSync(`pkg/${variant}/saccade_bg.wasm`, `dist/saccade.${variant}.wasm`);
+    for (const variant of Object.keys(VARIANTS)) {
+      for (const { folder, file } of Object.values(MODULES)) {
+        copyFileSync(`${folder(variant)}/saccade_bg.wasm`, `dist/${file(variant)}`);
+      }
     }
   },
 };
@@ -64,6 +67,9 @@ export default {
     // Chunks lie beside the entries: a URL relative to the module means the same folder in all of them.
     entryFileNames: "[name].js",
     chunkFileNames: "shared-[name].js",
+    // The session of the operators stands alone: a program that has no use for it must be able to drop it (ts/wasm/wanted.ts).
+    manualChunks: (id) => (id.endsWith("/ts/wasm/operator.ts") ? "operators" : undefined),
+    onlyExplicitManualChunks: true,
     // An entry names what it needs itself, not what its chunks need.
     hoistTransitiveImports: false,
     sourcemap: true,

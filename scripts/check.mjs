@@ -1,7 +1,7 @@
 // Sets up, then formatters, linters and type checks. All of them run, so that one run shows everything.
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { crateFlags, VARIANTS } from "./build/variants.mjs";
+import { crateFlags, MODULES, VARIANTS } from "./build/variants.mjs";
 import { stream } from "./setup/commands.mjs";
 import { runScript } from "./setup/entry.mjs";
 import { provideLinters } from "./setup/linters.mjs";
@@ -29,10 +29,15 @@ function checks(toolchain) {
     cargo("cargo fmt", ["fmt", "--all", "--check"]),
     cargo("cargo fmt, tools", ["fmt", "--manifest-path", "tools/Cargo.toml", "--check"]),
     cargo("cargo clippy, native", [...CLIPPY, "--all-targets", ...DENY]),
-    ...Object.keys(VARIANTS).map((variant) =>
-      cargo(`cargo clippy, ${variant}`, [...CLIPPY, "--lib", "--target", TARGET, ...DENY], {
-        ...native,
-        RUSTFLAGS: crateFlags(variant),
+    ...Object.keys(VARIANTS).flatMap((variant) =>
+      Object.keys(MODULES).map((module) => {
+        const features = ["-p", "saccade", "--no-default-features", "--features", module];
+        const env = { ...native, RUSTFLAGS: crateFlags(variant, module) };
+        return cargo(
+          `cargo clippy, ${variant} ${module}`,
+          [...CLIPPY, ...features, "--lib", "--target", TARGET, ...DENY],
+          env,
+        );
       }),
     ),
   ];

@@ -6,10 +6,12 @@
 import { Engine, instanceOf } from "./engine.ts";
 import { SaccadeError } from "./errors.ts";
 import { conflictOf, type ResolvedInit, resolveInit } from "./layout/init.ts";
+import { loadsOperators, moduleFor, moduleForSync, operatorsSource } from "./modules.ts";
 import { currentPlatform } from "./platform.ts";
+import { KIND_OPERATOR } from "./wasm/abi.ts";
 import { hasRelaxedSimd, hasSimd } from "./wasm/features.ts";
 import { type Build, instantiate, instantiateSync, type WasmInstance } from "./wasm/instance.ts";
-import { loadError, loadModule, loadModuleSync, type WasmSource } from "./wasm/loader.ts";
+import type { WasmSource } from "./wasm/loader.ts";
 import { selfTest, warmUp } from "./wasm/self-test.ts";
 
 /** Sizes of an engine's memory. */
@@ -27,6 +29,12 @@ export interface InitOptions {
    * beside this package's script. A string is a URL (relative to the page); in Node also a path.
    */
   module?: WasmSource | PromiseLike<WasmSource> | undefined;
+  /**
+   * The wasm of the operators beside attention and its cache (pooling, softmax, linear, positions, `saccade/nn`,
+   * `saccade/vision`), in the same forms. Default: the file beside the script, loaded only where the program has a use for
+   * it. Who gives `module` in a browser and calls operators gives this too.
+   */
+  operators?: WasmSource | PromiseLike<WasmSource> | undefined;
   /**
    * `"strict"` (default): the same bits on every engine and CPU. `"fast"`: relaxed SIMD, where it is there; elsewhere
    * `ERR_SACCADE_UNSUPPORTED`, never another build in silence.
@@ -46,6 +54,8 @@ export interface InitOptions {
 export interface InitSyncOptions {
   /** The wasm as a compiled module or bytes. In Node it may be left out: the file beside the script is read. */
   module?: WebAssembly.Module | BufferSource | undefined;
+  /** As in {@link InitOptions.operators}, as a compiled module or bytes. */
+  operators?: WebAssembly.Module | BufferSource | undefined;
   /** As in {@link InitOptions.build}. */
   build?: Build | undefined;
   /** As in {@link InitOptions.memory}. */
@@ -66,9 +76,6 @@ interface Loading {
 
 let current: { readonly engine: Engine; readonly options: ResolvedInit; readonly promise: Promise<Engine> } | undefined;
 let loading: Loading | undefined;
-
-/** The package's own files, compiled once, whatever number of engines runs them. */
-const compiled = new Map<Build, WebAssembly.Module>();
 
 /**
  * Loads the wasm and makes the default engine. May be called any number of times: concurrent calls share one promise,
@@ -100,7 +107,7 @@ export function init(options?: InitOptions): Promise<Engine> {
   } catch (error) {
     return Promise.reject(error);
   }
-  if (current !== undefined) return current.promise;
+  if (current !== undefined) return complete(current, resolved);
   loading ??= startLoading(resolved);
   return follow(loading, resolved.signal);
 }
@@ -209,6 +216,17 @@ function startLoading(options: ResolvedInit): Loading {
   return started;
 }
 
+/** The default engine, with the operators where the program has come to need them since it was made. */
+function complete({ engine, options, promise }: NonNullable<typeof current>, later: ResolvedInit): Promise<Engine> {
+  const instance = instanceOf(engine, "init");
+  const wanted = { ...options, operators: later.operators ?? options.operators };
+  if (instance.hasOperators || !loadsOperators(wanted)) return promise;
+  const completed = moduleFor("operators", wanted, later.signal)
+    .then((module) => instance.addOperators(module))
+    .then(() => engine);
+  return later.signal === undefined ? completed : abortable(completed, later.signal, () => {});
+}
+
 /** One caller's view of a shared load: its own signal ends its own wait, and the load with the last waiting caller. */
 function follow(shared: Loading, signal: AbortSignal | undefined): Promise<Engine> {
   shared.waiting += 1;
@@ -246,45 +264,22 @@ function assertSupported(build: Build, caller: string): void {
 
 async function makeEngine(options: ResolvedInit, signal: AbortSignal | undefined, caller: string): Promise<Engine> {
   assertSupported(options.build, caller);
-  const platform = currentPlatform();
-  let module: WebAssembly.Module;
-  if (options.module === undefined) {
-    module = compiled.get(options.build) ?? (await loadModule(platform.wasmUrl(options.build), platform, signal));
-    compiled.set(options.build, module);
-  } else {
-    module = await loadModule(options.module as WasmSource | PromiseLike<WasmSource>, platform, signal);
-  }
-  return finish(await instantiate(options.build, module, options.memory), options, caller);
+  const [module, operators] = await Promise.all([
+    moduleFor("attention", options, signal),
+    loadsOperators(options) ? moduleFor("operators", options, signal) : undefined,
+  ]);
+  const instance = await instantiate(options.build, module, options.memory, operatorsSource(options));
+  if (operators !== undefined) await instance.addOperators(operators);
+  return finish(instance, options, caller);
 }
 
 function makeEngineSync(options: ResolvedInit, caller: string): Engine {
   assertSupported(options.build, caller);
-  let module: WebAssembly.Module;
-  if (options.module === undefined) {
-    module = compiled.get(options.build) ?? loadOwnSync(options.build, caller);
-    compiled.set(options.build, module);
-  } else {
-    module = loadModuleSync(options.module, undefined, caller);
-  }
-  return finish(instantiateSync(options.build, module, options.memory), options, caller);
-}
-
-function loadOwnSync(build: Build, caller: string): WebAssembly.Module {
-  const platform = currentPlatform();
-  if (platform.readSync === undefined) {
-    throw new SaccadeError(
-      "ERR_SACCADE_NOT_INITIALIZED",
-      `${caller}: files cannot be read synchronously here; give the wasm as initSync({ module }), or await init()`,
-    );
-  }
-  const url = platform.wasmUrl(build);
-  let bytes: Uint8Array<ArrayBuffer>;
-  try {
-    bytes = platform.readSync(url);
-  } catch (cause) {
-    throw loadError(String(cause), { url: url.href, cause, hint: "is the file there?" });
-  }
-  return loadModuleSync(bytes, url.href, caller);
+  const module = moduleForSync("attention", options, caller);
+  const instance = instantiateSync(options.build, module, options.memory, operatorsSource(options));
+  // What was given is looked at now, so that a mistake shows here and not in the first call.
+  if (options.operators !== undefined) instance.exportsFor(KIND_OPERATOR, caller);
+  return finish(instance, options, caller);
 }
 
 function finish(instance: WasmInstance, options: ResolvedInit, caller: string): Engine {

@@ -2,12 +2,12 @@
  * What differs between the places this package runs in, said once by each entry.
  */
 
-import type { Build } from "./wasm/instance.ts";
+import type { Build, ModuleName } from "./wasm/instance.ts";
 
 /** How an entry finds and reads the wasm that lies beside it. */
 export interface Platform {
-  /** Where the wasm of a build lies. */
-  wasmUrl(build: Build): URL;
+  /** Where a module of a build lies. */
+  wasmUrl(build: Build, module: ModuleName): URL;
   /** Makes a URL of a string given as `module`; left out, `fetch` resolves it against the page. */
   readonly toUrl?: (reference: string) => URL;
   /** Reads a URL that `fetch` cannot; undefined for all others. */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { run } from "../setup/commands.mjs";
 import { ROOT } from "../setup/project.mjs";
 import { unlessDone } from "./stamp.mjs";
-import { VARIANTS } from "./variants.mjs";
+import { MODULES, VARIANTS } from "./variants.mjs";
 
 const ROLLUP = "node_modules/rollup/dist/bin/rollup";
 const CONFIGURATION = [
@@ -30,5 +30,7 @@ export async function buildBundle({ note, force = false }) {
 }
 
 function modulesOf(variant) {
-  return [`pkg/${variant}/saccade_bg.wasm`, `pkg/${variant}/saccade.d.ts`];
+  return Object.values(MODULES).flatMap(({ folder }) =>
+    ["saccade_bg.wasm", "saccade.d.ts"].map((file) => `${folder(variant)}/${file}`),
+  );
 }

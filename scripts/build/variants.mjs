@@ -6,6 +6,20 @@ export const VARIANTS = {
   fast: { targetFeatures: "+simd128,+relaxed-simd", wasmOptFeatures: ["relaxed-simd"] },
 };
 
+/**
+ * The modules of a variant, each named by the crate's feature. They work on one memory, one behind the other: the linker puts
+ * the constants of `attention` behind the stack, and those of `operators` where the first ones have ended for certain.
+ * Tensors begin behind both (HEAP_START in ts/wasm/instance.ts).
+ */
+export const MODULES = {
+  attention: { folder: (variant) => `pkg/${variant}`, file: (variant) => `saccade.${variant}.wasm`, linkArguments: [] },
+  operators: {
+    folder: (variant) => `pkg/${variant}-operators`,
+    file: (variant) => `saccade.${variant}.operators.wasm`,
+    linkArguments: ["--global-base=81920"],
+  },
+};
+
 // What rustc's output may contain by itself; wasm-opt accepts nothing that is not named.
 const COMMON_WASM_OPT_FEATURES = [
   "simd",
@@ -25,9 +39,9 @@ const LINK_ARGUMENTS = ["--import-memory", "--max-memory=4294967296", "--export=
 // larger (a fifteenth of the module) and hot code no faster.
 const SIZE_FLAGS = ["-C no-vectorize-loops", "-C no-vectorize-slp", "-C llvm-args=-unroll-runtime=false"];
 
-/** RUSTFLAGS of the crate. @param {keyof typeof VARIANTS} variant */
-export function crateFlags(variant) {
-  const link = LINK_ARGUMENTS.map((argument) => `-C link-arg=${argument}`);
+/** RUSTFLAGS of the crate. @param {keyof typeof VARIANTS} variant @param {keyof typeof MODULES} module */
+export function crateFlags(variant, module = "attention") {
+  const link = [...LINK_ARGUMENTS, ...MODULES[module].linkArguments].map((argument) => `-C link-arg=${argument}`);
   return [probeFlags(variant), ...SIZE_FLAGS, ...link].join(" ");
 }
 

@@ -1,4 +1,4 @@
-// The crate as two wasm modules: wasm-pack makes them, wasm-opt makes them small.
+// The crate as wasm modules: wasm-pack makes them, wasm-opt makes them small.
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../setup/commands.mjs";
@@ -7,21 +7,21 @@ import { ROOT } from "../setup/project.mjs";
 import { toolchainEnvironment } from "../setup/toolchain.mjs";
 import { withoutCustomSections } from "./sections.mjs";
 import { unlessDone } from "./stamp.mjs";
-import { crateFlags, wasmOptFlags } from "./variants.mjs";
+import { crateFlags, MODULES, wasmOptFlags } from "./variants.mjs";
 
 const WASM_OPT = "node_modules/binaryen/bin/wasm-opt";
 
-/** Builds pkg/<variant>/; returns whether there was anything to do. */
-export async function buildWasm(variant, { toolchain, force, onStart }) {
-  const folder = `pkg/${variant}`;
+/** Builds a module of a variant into its folder in pkg/; returns whether there was anything to do. */
+export async function buildWasm(variant, module, { toolchain, force, onStart }) {
+  const folder = MODULES[module].folder(variant);
   const inputs = ["Cargo.toml", "Cargo.lock", "crate/Cargo.toml", "crate/src", "scripts/build"];
   const outputs = [`${folder}/saccade_bg.wasm`, `${folder}/saccade.named.wasm`, `${folder}/saccade.d.ts`];
   const settings = [
     toolchain.rustc,
     JSON.parse(readFileSync(join(ROOT, "node_modules/binaryen/package.json"), "utf8")).version,
   ];
-  return await unlessDone(`wasm.${variant}`, { inputs, settings, outputs, force, onStart }, async () => {
-    await wasmPack(variant, folder, toolchain);
+  return await unlessDone(`wasm.${variant}.${module}`, { inputs, settings, outputs, force, onStart }, async () => {
+    await wasmPack(variant, module, toolchain);
     const wasm = `${folder}/saccade_bg.wasm`;
     const named = `${folder}/saccade.named.wasm`;
     // Tests find functions by name in the named module; what is shipped is the same code without the names.
@@ -47,16 +47,18 @@ export async function buildWasm(variant, { toolchain, force, onStart }) {
 }
 
 /** How large a built module is, in bytes. */
-export function wasmSize(variant) {
-  return statSync(join(ROOT, `pkg/${variant}/saccade_bg.wasm`)).size;
+export function wasmSize(variant, module) {
+  return statSync(join(ROOT, MODULES[module].folder(variant), "saccade_bg.wasm")).size;
 }
 
-async function wasmPack(variant, folder, toolchain) {
+async function wasmPack(variant, module, toolchain) {
   const args = ["build", "crate", "--release", "--target", "web", "--no-pack", "--no-opt", "--mode", "no-install"];
-  await run("wasm-pack", [...args, "--out-dir", `../${folder}`, "--out-name", "saccade", "--", "--locked"], {
+  const out = ["--out-dir", `../${MODULES[module].folder(variant)}`, "--out-name", "saccade"];
+  const features = ["--no-default-features", "--features", module];
+  await run("wasm-pack", [...args, ...out, "--", "--locked", ...features], {
     cwd: ROOT,
-    env: toolchainEnvironment(toolchain, { RUSTFLAGS: crateFlags(variant), RUST_BACKTRACE: "0" }),
-    failure: `wasm-pack could not build the ${variant} module.`,
+    env: toolchainEnvironment(toolchain, { RUSTFLAGS: crateFlags(variant, module), RUST_BACKTRACE: "0" }),
+    failure: `wasm-pack could not build the ${variant} module of ${module}.`,
     commands: ["npm run build"],
   });
 }

@@ -11,7 +11,8 @@ import { counted } from "./refusal.ts";
 export type Package = typeof import("saccade");
 
 export const wasmPath = fileURLToPath(new URL("../../dist/saccade.strict.wasm", import.meta.url));
-export const wasmBytes = (): Uint8Array<ArrayBuffer> => new Uint8Array(readFileSync(wasmPath));
+export const wasmBytes = (name = "saccade.strict.wasm"): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(readFileSync(new URL(`../../dist/${name}`, import.meta.url)));
 export const wasmModule = (): WebAssembly.Module => new WebAssembly.Module(wasmBytes());
 
 export async function fresh(): Promise<Package> {
@@ -38,6 +39,11 @@ export async function served<T>(answer: RequestListener, use: (url: string) => P
 export function works({ attention }: Package): void {
   const value = counted(1, 5);
   expect([...attention(counted(1, 3), counted(1, 3), value).out.data]).toEqual([...value.data]);
+}
+
+/** An operator of the second module gives what it must. */
+export function calculates({ maskedSoftmax }: Package): void {
+  expect([...maskedSoftmax({ data: new Float32Array(4), shape: [4] }).data]).toEqual([0.25, 0.25, 0.25, 0.25]);
 }
 
 /** The error of a promise that must reject. */

@@ -2,7 +2,7 @@
 // fresh copy of the package, since the default engine is the package's own state.
 import type { RequestListener } from "node:http";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { fresh, freshBrowser, rejection, served, wasmBytes, wasmModule, works } from "./fresh-package.ts";
+import { calculates, fresh, freshBrowser, rejection, served, wasmBytes, wasmModule, works } from "./fresh-package.ts";
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -109,17 +109,57 @@ describe("in a browser", () => {
     works(saccade);
   });
 
-  it("init() fetches the file beside the script", async () => {
-    const saccade = await freshBrowser();
+  /** Answers every request with the file of its name, and keeps the names. */
+  function serveFiles(): string[] {
     const asked: string[] = [];
     vi.stubGlobal("fetch", async (url: unknown) => {
-      asked.push(String(url));
-      return new Response(wasmBytes(), { headers: { "content-type": "application/wasm" } });
+      const name = String(url).replace(/^.*\/dist\//, "");
+      asked.push(name);
+      return new Response(wasmBytes(name), { headers: { "content-type": "application/wasm" } });
     });
+    return asked;
+  }
+
+  it("init() fetches the files beside the script", async () => {
+    const saccade = await freshBrowser();
+    const asked = serveFiles();
     await saccade.init();
-    expect(asked).toHaveLength(1);
-    expect(asked[0]).toMatch(/\/dist\/saccade\.strict\.wasm$/);
+    expect(asked.sort()).toEqual(["saccade.strict.operators.wasm", "saccade.strict.wasm"]);
     works(saccade);
+    calculates(saccade);
+  });
+
+  it("asks for the operators' wasm where the other one was given alone, and takes it from a later init()", async () => {
+    const saccade = await freshBrowser();
+    const asked = serveFiles();
+    await saccade.init({ module: wasmBytes() });
+    works(saccade);
+    expect(() => calculates(saccade)).toThrow(
+      expect.objectContaining({
+        code: "ERR_SACCADE_NOT_INITIALIZED",
+        message: expect.stringMatching(/^maskedSoftmax: .*give the operators' wasm beside the other one/),
+      }),
+    );
+    const operators = wasmBytes("saccade.strict.operators.wasm");
+    await saccade.init({ operators });
+    calculates(saccade);
+    works(saccade);
+    expect(asked).toEqual([]);
+  });
+
+  it("initSync() takes both at once, and refuses a file in the other's place", async () => {
+    const saccade = await freshBrowser();
+    const [module, operators] = [wasmBytes(), wasmBytes("saccade.strict.operators.wasm")];
+    const refuses = (options: object, message: RegExp) =>
+      expect(() => saccade.initSync(options)).toThrow(
+        expect.objectContaining({ code: "ERR_SACCADE_WASM_LOAD", message: expect.stringMatching(message) }),
+      );
+    refuses({ module: operators }, /it exports no function abi_field/);
+    refuses({ module, operators: module }, /it is the module of attention/);
+    refuses({ module, operators: new Uint8Array(8) }, /no wasm file/);
+    expect(() => saccade.initSync({ module, operators: 7 as never })).toThrow(/options\.operators is 7; expected/);
+    saccade.initSync({ module, operators });
+    calculates(saccade);
   });
 });
 

@@ -11,20 +11,34 @@ import {
   ATTENTION_FIELDS,
   ATTENTION_OFFSETS,
   EXPORT_NAMES,
+  OPERATOR_EXPORT_NAMES,
 } from "../../ts/wasm/abi.ts";
+import { HEAP_START } from "../../ts/wasm/instance.ts";
 import { callFunction, instantiate, sampleOf } from "../conformance/functions.ts";
+import { type Build, wasmFile } from "../conformance/harness.ts";
+import { callOperator } from "../conformance/operators.ts";
 import { fromBits } from "../reference/functions.mjs";
+import { OPERATOR_FILES, type OperatorFile } from "../vectors/operator-case.ts";
 import { dataLimit, gzipLimits } from "./limits.ts";
 import { readWasm } from "./wasm-binary.ts";
 import { functionsOf, innerLoops, vectorInstructions } from "./wasm-text.ts";
 
 const root = new URL("../../", import.meta.url);
 const read = (path: string) => new Uint8Array(readFileSync(new URL(path, root)));
+const operatorFiles = OPERATOR_FILES.map(
+  (name): OperatorFile => JSON.parse(readFileSync(new URL(`tests/data/operators/${name}.json`, root), "utf8")),
+);
 const builds = ["strict", "fast"] as const;
-const runs = (build: string) => build === "strict" || WebAssembly.validate(read("dist/saccade.fast.wasm"));
+const runs = (build: Build) => build === "strict" || WebAssembly.validate(read("dist/saccade.fast.wasm"));
 
-describe.each(builds)("saccade.%s.wasm", (build) => {
-  const bytes = read(`dist/saccade.${build}.wasm`);
+const modules = builds.flatMap((build) => [
+  { build, name: "attention" as const, exported: EXPORT_NAMES, from: 65536, to: 81920 },
+  { build, name: "operators" as const, exported: OPERATOR_EXPORT_NAMES, from: 81920, to: HEAP_START },
+]);
+
+describe.each(modules)("the $build module of $name", ({ build, name, exported, from, to }) => {
+  const file = wasmFile(build, name);
+  const bytes = read(`dist/${file}`);
   const wasm = readWasm(bytes);
 
   it("imports one memory with a maximum and wasm-bindgen's table initialiser, nothing else", () => {
@@ -52,7 +66,7 @@ describe.each(builds)("saccade.%s.wasm", (build) => {
 
   it("exports the functions of the boundary", () => {
     const functions = wasm.exports.filter(({ kind }) => kind === 0).map(({ name }) => name);
-    expect(functions.sort()).toEqual(["__wbindgen_start", ...EXPORT_NAMES].sort());
+    expect(functions.sort()).toEqual(["__wbindgen_start", ...exported].sort());
   });
 
   it("carries no names, and few constants", () => {
@@ -61,36 +75,43 @@ describe.each(builds)("saccade.%s.wasm", (build) => {
     expect(size).toBeLessThan(dataLimit);
   });
 
-  it.runIf(runs(build))("writes to nothing below its heap but the stack", async () => {
+  it.runIf(runs(build))("keeps its constants in its own part of the memory, and writes to nothing there", async () => {
     const kernel = await instantiate(new Uint8Array(bytes));
     const lowest = Math.min(...wasm.data.map(({ offset }) => offset));
     // The stack is first, so that its overflow traps: constants begin where it ends.
-    expect(lowest).toBe(65536);
-    const constants = () => new Uint8Array(kernel.memory.buffer.slice(lowest, kernel.heap_base() >>> 0));
+    expect(lowest).toBe(from);
+    expect(kernel.heap_base() >>> 0).toBeLessThanOrEqual(to);
+    const constants = () => new Uint8Array(kernel.memory.buffer.slice(65536, kernel.heap_base() >>> 0));
     const before = constants();
-    for (const { offset, bytes: part } of wasm.data) {
-      expect(before.subarray(offset - lowest, offset - lowest + part.length)).toEqual(part);
+    const own = (offset: number, length: number) => before.subarray(offset - 65536, offset - 65536 + length);
+    for (const { offset, bytes: part } of wasm.data) expect(own(offset, part.length)).toEqual(part);
+    if (name === "attention") {
+      const input = Float32Array.from(sampleOf("exp2", false).subarray(0, 4096), fromBits);
+      callFunction(kernel, "exp2", input);
+      callFunction(kernel, "tanh", input);
+    } else {
+      for (const { cases } of operatorFiles) for (const call of cases.slice(0, 2)) await callOperator(kernel, call);
     }
-    const input = Float32Array.from(sampleOf("exp2", false).subarray(0, 4096), fromBits);
-    callFunction(kernel, "exp2", input);
-    callFunction(kernel, "tanh", input);
     expect(constants()).toEqual(before);
   });
 
-  it.runIf(runs(build))("lays its argument block out as the TypeScript table says", async () => {
-    const module = await WebAssembly.compile(bytes);
-    const { exports } = await WebAssembly.instantiate(module, importsOf(module));
-    const { abi_field, abi_fingerprint } = exports as Record<string, (i?: number) => number>;
-    const offsets = ATTENTION_FIELDS.map((_, i) => abi_field!(i) >>> 0);
-    expect(offsets).toEqual(ATTENTION_FIELDS.map(([name]) => ATTENTION_OFFSETS[name]));
-    expect(abi_field!(ATTENTION_FIELDS.length) >>> 0).toBe(ATTENTION_BYTE_LENGTH);
-    expect(abi_field!(ATTENTION_FIELDS.length + 1) >>> 0).toBe(0xffffffff);
-    expect(abi_fingerprint!() >>> 0).toBe(ABI_FINGERPRINT);
-  });
+  it.runIf(runs(build) && name === "attention")(
+    "lays its argument block out as the TypeScript table says",
+    async () => {
+      const module = await WebAssembly.compile(bytes);
+      const { exports } = await WebAssembly.instantiate(module, importsOf(module));
+      const { abi_field, abi_fingerprint } = exports as Record<string, (i?: number) => number>;
+      const offsets = ATTENTION_FIELDS.map((_, i) => abi_field!(i) >>> 0);
+      expect(offsets).toEqual(ATTENTION_FIELDS.map(([name]) => ATTENTION_OFFSETS[name]));
+      expect(abi_field!(ATTENTION_FIELDS.length) >>> 0).toBe(ATTENTION_BYTE_LENGTH);
+      expect(abi_field!(ATTENTION_FIELDS.length + 1) >>> 0).toBe(0xffffffff);
+      expect(abi_fingerprint!() >>> 0).toBe(ABI_FINGERPRINT);
+    },
+  );
 
   it("stays within its size", () => {
     const size = gzipSync(bytes, { level: 9 }).length;
-    console.log(`saccade.${build}.wasm: ${bytes.length} bytes, ${size} after gzip`);
+    console.log(`${file}: ${bytes.length} bytes, ${size} after gzip`);
     expect(size).toBeLessThan(gzipLimits.wasm);
   });
 });
@@ -105,11 +126,14 @@ function importsOf(module: WebAssembly.Module): WebAssembly.Imports {
 }
 
 describe("instructions", () => {
-  const everything = (build: string) => [...functionsOf(read(`dist/saccade.${build}.wasm`)).values()].join("\n");
-  const tiles = (build: string) => {
-    const functions = functionsOf(read(`pkg/${build}/saccade.named.wasm`));
-    return [...functions].filter(([name]) => name.includes("gemm_tile"));
-  };
+  const textOf = (path: string) => [...functionsOf(read(path)).values()].join("\n");
+  const everything = (build: Build) =>
+    textOf(`dist/${wasmFile(build)}`) + textOf(`dist/${wasmFile(build, "operators")}`);
+  const named = (build: Build) => [`pkg/${build}/saccade.named.wasm`, `pkg/${build}-operators/saccade.named.wasm`];
+  const tiles = (build: Build) =>
+    named(build)
+      .flatMap((path) => [...functionsOf(read(path))])
+      .filter(([name]) => name.includes("gemm_tile"));
 
   it("are relaxed in fast and never in strict", () => {
     expect(everything("strict")).not.toMatch(/relaxed/);
@@ -138,8 +162,7 @@ describe("instructions", () => {
 
   it("are the same in the named module as in the shipped one", () => {
     for (const build of builds) {
-      const named = vectorInstructions([...functionsOf(read(`pkg/${build}/saccade.named.wasm`)).values()].join("\n"));
-      expect(vectorInstructions(everything(build))).toEqual(named);
+      expect(vectorInstructions(everything(build))).toEqual(vectorInstructions(named(build).map(textOf).join("\n")));
     }
   });
 });

@@ -3,12 +3,13 @@ import * as library from "saccade";
 import { afterAll, describe, expect, it } from "vitest";
 import { allCases } from "./cases.ts";
 import { createContext } from "./context.ts";
-import type { Build, Context } from "./harness.ts";
+import { type Build, type Context, type ModuleName, wasmFile } from "./harness.ts";
 
 const root = new URL("../../", import.meta.url);
 const load = async (path: string): Promise<unknown> =>
   JSON.parse(await readFile(new URL(`tests/data/${path}`, root), "utf8"));
-const wasm = async (build: Build) => new Uint8Array(await readFile(new URL(`dist/saccade.${build}.wasm`, root)));
+const wasm = async (build: Build, module?: ModuleName) =>
+  new Uint8Array(await readFile(new URL(`dist/${wasmFile(build, module)}`, root)));
 const { SACCADE_LONG } = process.env;
 const long = SACCADE_LONG === "1";
 

@@ -7,6 +7,7 @@ import { f32ToHex } from "../vectors/paint.ts";
 export type Library = typeof import("saccade");
 export type Engine = Awaited<ReturnType<Library["createEngine"]>>;
 export type Build = "strict" | "fast";
+export type ModuleName = "attention" | "operators";
 
 export interface Context {
   library: Library;
@@ -14,8 +15,8 @@ export interface Context {
   engine(build: Build): Promise<Engine>;
   /** The parsed JSON of a file under tests/data. */
   load(path: string): Promise<unknown>;
-  /** The bytes of dist/saccade.{build}.wasm. */
-  wasm(build: Build): Promise<Uint8Array<ArrayBuffer>>;
+  /** The bytes of a module of a build; left out, that of attention. */
+  wasm(build: Build, module?: ModuleName): Promise<Uint8Array<ArrayBuffer>>;
   /** Whether this engine runs the fast build at all. */
   relaxedSimd: boolean;
   /** Many more runs of every property. */
@@ -60,6 +61,11 @@ export function sameBits(actual: Float32Array, expected: Float32Array, what: str
   throw new Error(
     `${what}: ${differing} of ${a.length} values differ, first at ${first}: ${show(actual)}, expected ${show(expected)}`,
   );
+}
+
+/** The file in dist that holds a module of a build. */
+export function wasmFile(build: Build, module: ModuleName = "attention"): string {
+  return module === "attention" ? `saccade.${build}.wasm` : `saccade.${build}.operators.wasm`;
 }
 
 /** |actual - expected| within a tolerance everywhere; infinities must match exactly. */

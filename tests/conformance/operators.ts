@@ -62,7 +62,7 @@ export async function operatorCases(load: Context["load"]): Promise<Case[]> {
     file.cases.map((call) => ({
       name: `operator ${name}: ${call.id}`,
       async run({ wasm }: Context) {
-        const kernel = await instantiate(await wasm("strict"));
+        const kernel = await instantiate(await wasm("strict", "operators"));
         const hashes = await callOperator(kernel, call);
         hashes.forEach((hash, output) => {
           equal(hash, call.sha256?.[output], `hash of output ${output}`);

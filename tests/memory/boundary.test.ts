@@ -11,6 +11,7 @@ import {
   EXPORT_NAMES,
   fingerprint,
   type KernelExports,
+  OPERATOR_EXPORT_NAMES,
 } from "../../ts/wasm/abi.ts";
 import { instantiateSync } from "../../ts/wasm/instance.ts";
 import { counted, expectWorks, withEngine } from "../api/refusal.ts";
@@ -21,7 +22,8 @@ const wasm = (build: string): Uint8Array<ArrayBuffer> =>
 const SIZE = { initialPages: 16, maximumPages: 64 };
 
 describe("the argument block", () => {
-  const { exports } = instantiateSync("strict", new WebAssembly.Module(wasm("strict")), SIZE);
+  const none = () => expect.unreachable("attention asks for no operators");
+  const { exports } = instantiateSync("strict", new WebAssembly.Module(wasm("strict")), SIZE, none);
 
   it("has the same fields at the same places on both sides", () => {
     ATTENTION_FIELDS.forEach(([name], index) => {
@@ -140,8 +142,10 @@ describe("a module of another version", () => {
 });
 
 it("the generated types and ours name the same exports", async () => {
-  const declared = readFileSync(new URL("../../pkg/strict/saccade.d.ts", import.meta.url), "utf8");
-  const output = declared.slice(declared.indexOf("interface InitOutput"));
+  const outputOf = (folder: string): string => {
+    const declared = readFileSync(new URL(`../../pkg/${folder}/saccade.d.ts`, import.meta.url), "utf8");
+    return declared.slice(declared.indexOf("interface InitOutput"));
+  };
   const parameters: Record<keyof KernelExports, number> = {
     heap_base: 0,
     abi_fingerprint: 0,
@@ -153,9 +157,15 @@ it("the generated types and ours name the same exports", async () => {
     shard_edge: 4,
     merge_scratch: 2,
   };
-  for (const name of EXPORT_NAMES) {
-    const signature = new RegExp(`readonly ${name}: \\(([^)]*)\\) => number;`).exec(output);
-    expect(signature, name).not.toBeNull();
-    expect(signature![1]!.split(",").filter((part) => part.trim() !== "")).toHaveLength(parameters[name]);
+  const modules = [
+    { output: outputOf("strict"), names: EXPORT_NAMES },
+    { output: outputOf("strict-operators"), names: OPERATOR_EXPORT_NAMES },
+  ];
+  for (const { output, names } of modules) {
+    for (const name of names) {
+      const signature = new RegExp(`readonly ${name}: \\(([^)]*)\\) => number;`).exec(output);
+      expect(signature, name).not.toBeNull();
+      expect(signature![1]!.split(",").filter((part) => part.trim() !== "")).toHaveLength(parameters[name]);
+    }
   }
 });

@@ -46,9 +46,11 @@ describe("the tarball", () => {
     const fixed = files.filter((path) => !/^dist\/(types\/.*\.d\.ts|shared-[a-z-]+\.js(\.map)?)$/.test(path));
     const names = ["browser", "interop", "nn-browser", "nn-node", "node", "vision-browser", "vision-node", "viz"];
     const entries = names.flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]);
-    expect(fixed).toEqual(
-      ["LICENSE", "README.md", ...entries, "dist/saccade.fast.wasm", "dist/saccade.strict.wasm", "package.json"].sort(),
-    );
+    const modules = ["fast", "strict"].flatMap((build) => [
+      `dist/saccade.${build}.operators.wasm`,
+      `dist/saccade.${build}.wasm`,
+    ]);
+    expect(fixed).toEqual(["LICENSE", "README.md", ...entries, ...modules, "package.json"].sort());
     for (const path of ["entry/node", "entry/nn-node", "entry/vision-node", "viz/index", "interop/index"])
       expect(files).toContain(`dist/types/${path}.d.ts`);
   });
@@ -217,6 +219,8 @@ describe("an installation", () => {
       const code = readFileSync(join(folder, "bundle", "assets", script), "utf8");
       expect(code).toMatch(/saccade\.strict-?[\w-]*\.wasm/);
       expect(code).not.toMatch(/from\s*["']node:/);
+      // What needs no operators does not bring along what makes init() load them.
+      expect(/= *wantOperators\(/.test(code)).toBe(names.startsWith("GRU"));
     },
     LONG,
   );

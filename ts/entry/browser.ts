@@ -6,11 +6,19 @@
 
 import { setPlatform } from "../platform.ts";
 
+const urls = {
+  strict: {
+    attention: () => new URL("./saccade.strict.wasm", import.meta.url),
+    operators: () => new URL("./saccade.strict.operators.wasm", import.meta.url),
+  },
+  fast: {
+    attention: () => new URL("./saccade.fast.wasm", import.meta.url),
+    operators: () => new URL("./saccade.fast.operators.wasm", import.meta.url),
+  },
+};
+
 setPlatform({
-  wasmUrl: (build) =>
-    build === "fast"
-      ? new URL("./saccade.fast.wasm", import.meta.url)
-      : new URL("./saccade.strict.wasm", import.meta.url),
+  wasmUrl: (build, module) => urls[build][module](),
 });
 
 export * from "../index.ts";

@@ -10,11 +10,19 @@ import { readFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import { setPlatform } from "../platform.ts";
 
+const urls = {
+  strict: {
+    attention: () => new URL("./saccade.strict.wasm", import.meta.url),
+    operators: () => new URL("./saccade.strict.operators.wasm", import.meta.url),
+  },
+  fast: {
+    attention: () => new URL("./saccade.fast.wasm", import.meta.url),
+    operators: () => new URL("./saccade.fast.operators.wasm", import.meta.url),
+  },
+};
+
 setPlatform({
-  wasmUrl: (build) =>
-    build === "fast"
-      ? new URL("./saccade.fast.wasm", import.meta.url)
-      : new URL("./saccade.strict.wasm", import.meta.url),
+  wasmUrl: (build, module) => urls[build][module](),
   // One letter before the colon is a drive, not a scheme.
   toUrl: (reference) => (/^[a-z][a-z0-9+.-]+:/i.test(reference) ? new URL(reference) : pathToFileURL(reference)),
   read: (url) => (url.protocol === "file:" ? readFile(url).then((bytes) => new Uint8Array(bytes)) : undefined),

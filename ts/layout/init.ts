@@ -6,8 +6,8 @@ import { describe, SaccadeError, SaccadeRangeError, SaccadeTypeError } from "../
 import type { Build, MemorySize } from "../wasm/instance.ts";
 import { optionNames, proveBoolean, proveWord, unknownOption } from "./options.ts";
 
-const KNOWN = ["module", "build", "memory", "warmup", "signal", "threads"];
-const KNOWN_SYNC = ["module", "build", "memory", "warmup", "threads"];
+const KNOWN = ["module", "operators", "build", "memory", "warmup", "signal", "threads"];
+const KNOWN_SYNC = ["module", "operators", "build", "memory", "warmup", "threads"];
 const LATER = ["idleTimeoutMs", "createWorker"];
 
 const PAGES_PER_MIB = 16;
@@ -17,6 +17,7 @@ const LARGEST_MIB = 4096;
 /** What was really given of the options that shape an engine. */
 export interface GivenInit {
   module?: unknown;
+  operators?: unknown;
   build?: unknown;
   initialMiB?: number;
   maximumMiB?: number;
@@ -25,6 +26,7 @@ export interface GivenInit {
 /** Resolved options of initialisation. */
 export interface ResolvedInit {
   readonly module: unknown;
+  readonly operators: unknown;
   readonly build: Build;
   readonly memory: MemorySize;
   readonly warmup: boolean;
@@ -36,14 +38,16 @@ export interface ResolvedInit {
 /** Reads options. `caller` is `init`, `initSync` or `createEngine`. */
 export function resolveInit(options: unknown, caller: string): ResolvedInit {
   const known = caller === "initSync" ? KNOWN_SYNC : KNOWN;
-  const values: Partial<Record<"module" | "build" | "memory" | "warmup" | "signal" | "threads", unknown>> = {};
+  const values: Partial<
+    Record<"module" | "operators" | "build" | "memory" | "warmup" | "signal" | "threads", unknown>
+  > = {};
   for (const name of optionNames(options, caller)) {
     const value = (options as Record<string, unknown>)[name];
     if (value === undefined && (known.includes(name) || LATER.includes(name))) continue;
     if (!known.includes(name)) throw unknownOption(name, known, LATER, caller);
     values[name as keyof typeof values] = value;
   }
-  const { module, build, memory, warmup, signal, threads } = values;
+  const { module, operators, build, memory, warmup, signal, threads } = values;
   if (threads !== undefined && threads !== 1) {
     throw new SaccadeError(
       "ERR_SACCADE_UNSUPPORTED",
@@ -52,9 +56,11 @@ export function resolveInit(options: unknown, caller: string): ResolvedInit {
   }
   const given: GivenInit = {};
   if (module !== undefined) given.module = module instanceof URL ? module.href : module;
+  if (operators !== undefined) given.operators = operators instanceof URL ? operators.href : operators;
   if (build !== undefined) given.build = build;
   return Object.freeze({
     module,
+    operators,
     build: build === undefined ? "strict" : proveWord(build, ["strict", "fast"], caller, "build"),
     memory: resolveMemory(memory, given, caller),
     warmup: warmup === undefined ? false : proveBoolean(warmup, caller, "warmup"),
@@ -118,6 +124,8 @@ function proveSignal(signal: unknown, caller: string): AbortSignal | undefined {
 export function conflictOf(earlier: ResolvedInit, later: ResolvedInit): string | undefined {
   const effective: GivenInit = {
     module: earlier.given.module,
+    // An engine without operators can be given them later.
+    operators: earlier.given.operators ?? later.given.operators,
     build: earlier.build,
     initialMiB: earlier.memory.initialPages / PAGES_PER_MIB,
     maximumMiB: earlier.memory.maximumPages / PAGES_PER_MIB,

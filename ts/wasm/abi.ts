@@ -41,6 +41,12 @@ export const EXPORT_NAMES = [
   "merge_scratch",
 ] as const;
 
+/** What the second module exports, which runs {@link KIND_OPERATOR} and nothing else. */
+export type OperatorExports = Pick<KernelExports, "heap_base" | "abi_fingerprint" | "plan" | "run">;
+
+/** Names of {@link OperatorExports}. */
+export const OPERATOR_EXPORT_NAMES = ["heap_base", "abi_fingerprint", "plan", "run"] as const;
+
 /** What the wasm can be asked to do. */
 export const KIND_ATTENTION = 1;
 export const KIND_MERGE = 3;

@@ -13,9 +13,10 @@ export const PHASE_ATTEND = 1;
 
 /** Validates the block and lets the wasm write its plan into it. */
 export function plan(instance: WasmInstance, kind: number, block: number, caller: string): void {
+  const exports = instance.exportsFor(kind, caller);
   let status: number;
   try {
-    status = instance.exports.plan(kind, block);
+    status = exports.plan(kind, block);
   } catch (trap) {
     throw instance.poison(caller, trap);
   }
@@ -46,8 +47,9 @@ export function statusOfTiles(
   tiles: number,
   caller: string,
 ): number {
+  const exports = instance.exportsFor(kind, caller);
   try {
-    return instance.exports.run(kind, phase, block, pass, 0, tiles) >>> 0;
+    return exports.run(kind, phase, block, pass, 0, tiles) >>> 0;
   } catch (trap) {
     throw instance.poison(caller, trap);
   }

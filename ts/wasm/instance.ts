@@ -1,10 +1,21 @@
 /**
  * One instance of the wasm with a memory of its own: what an engine is made of. Several live side by side; nothing
- * here is shared between them but the compiled module.
+ * here is shared between them but the compiled modules.
+ *
+ * The wasm is two modules over the one memory: attention with the cache, and the operators beside them, which a program
+ * that only attends never loads. They share the stack, as neither calls the other; their constants lie apart.
  */
 
 import { SaccadeError } from "../errors.ts";
-import { ABI_FINGERPRINT, ATTENTION_BYTE_LENGTH, EXPORT_NAMES, type KernelExports } from "./abi.ts";
+import {
+  ABI_FINGERPRINT,
+  ATTENTION_BYTE_LENGTH,
+  EXPORT_NAMES,
+  type KernelExports,
+  KIND_OPERATOR,
+  OPERATOR_EXPORT_NAMES,
+  type OperatorExports,
+} from "./abi.ts";
 import { roundUp } from "./heap.ts";
 import { forbiddenError } from "./loader.ts";
 import { LinearMemory, PAGE_BYTE_LENGTH } from "./memory.ts";
@@ -12,6 +23,15 @@ import { OPERATOR_BYTE_LENGTH } from "./operator-block.ts";
 
 /** Which of the two artifacts: the same bits everywhere, or relaxed SIMD. */
 export type Build = "strict" | "fast";
+
+/** Which of a build's two modules. */
+export type ModuleName = "attention" | "operators";
+
+/** Gives the operators' module at once, when an operator is first called by the name of `caller`; throws where it cannot. */
+export type OperatorsSource = (caller: string) => WebAssembly.Module;
+
+/** Tensors begin here: behind the stack, and behind the place of both modules' constants. */
+export const HEAP_START = 98304;
 
 /** Sizes of an instance's memory, in pages of 64 KiB. */
 export interface MemorySize {
@@ -30,13 +50,27 @@ export class WasmInstance {
   /** Tensors that live in this memory. */
   tensors = 0;
   #memory: LinearMemory | undefined;
+  readonly #raw: WebAssembly.Memory;
+  readonly #source: OperatorsSource;
+  #operators: OperatorExports | undefined;
   #trap: { readonly cause: unknown } | undefined;
 
-  /** @param maximumPages - pages that the memory may grow to */
-  constructor(build: Build, exports: KernelExports, memory: WebAssembly.Memory, maximumPages: number) {
+  /**
+   * @param maximumPages - pages that the memory may grow to
+   * @param operators - gives the second module when it is first needed
+   */
+  constructor(
+    build: Build,
+    exports: KernelExports,
+    memory: WebAssembly.Memory,
+    maximumPages: number,
+    operators: OperatorsSource,
+  ) {
     this.build = build;
     this.exports = exports;
-    this.argumentBlock = roundUp(exports.heap_base() >>> 0);
+    this.#raw = memory;
+    this.#source = operators;
+    this.argumentBlock = HEAP_START;
     this.operatorBlock = roundUp(this.argumentBlock + ATTENTION_BYTE_LENGTH);
     this.#memory = new LinearMemory(memory, this.operatorBlock + OPERATOR_BYTE_LENGTH, maximumPages);
   }
@@ -52,6 +86,29 @@ export class WasmInstance {
       throw new SaccadeError("ERR_SACCADE_DISPOSED", `${caller}: the engine has been disposed`);
     }
     return this.#memory;
+  }
+
+  /** The functions that run a kind of call; those of the operators are loaded when they are first asked for. */
+  exportsFor(kind: number, caller: string): OperatorExports {
+    if (kind !== KIND_OPERATOR) return this.exports;
+    this.#operators ??= this.#behind(linkSync(this.#source(caller), this.#raw, OPERATOR_EXPORT_NAMES));
+    return this.#operators;
+  }
+
+  /** Whether operators can be called without loading anything. */
+  get hasOperators(): boolean {
+    return this.#operators !== undefined;
+  }
+
+  /** Takes the operators' module without blocking. */
+  async addOperators(module: WebAssembly.Module): Promise<void> {
+    this.#operators ??= this.#behind(await link(module, this.#raw, OPERATOR_EXPORT_NAMES));
+  }
+
+  /** The operators' constants lie behind attention's: nothing else tells a file from the other by what it exports. */
+  #behind(operators: OperatorExports): OperatorExports {
+    if (operators.heap_base() >>> 0 > this.exports.heap_base() >>> 0) return operators;
+    throw notOurs("it is the module of attention, given as the one of the operators");
   }
 
   /** The memory whatever has happened to the engine; undefined once it has been given back. */
@@ -136,28 +193,26 @@ function newMemory({ initialPages, maximumPages }: MemorySize): WebAssembly.Memo
   }
 }
 
-function accept(
-  build: Build,
-  exports: WebAssembly.Exports,
-  memory: WebAssembly.Memory,
-  { maximumPages }: MemorySize,
-): WasmInstance {
-  for (const name of EXPORT_NAMES) {
+function accept<T extends OperatorExports>(exports: WebAssembly.Exports, names: readonly string[]): T {
+  for (const name of names) {
     if (typeof exports[name] !== "function") throw notOurs(`it exports no function ${name}`);
   }
-  const kernel = exports as unknown as KernelExports;
+  const kernel = exports as unknown as T;
   const fingerprint = kernel.abi_fingerprint() >>> 0;
   if (fingerprint !== ABI_FINGERPRINT) {
     throw notOurs(
       `its argument block is another one (${fingerprint.toString(16)}, not ${ABI_FINGERPRINT.toString(16)})`,
     );
   }
-  return new WasmInstance(build, kernel, memory, maximumPages);
+  if (kernel.heap_base() >>> 0 > HEAP_START) throw notOurs("its constants lie where tensors do");
+  return kernel;
 }
 
-/** Instantiates synchronously. */
-export function instantiateSync(build: Build, module: WebAssembly.Module, size: MemorySize): WasmInstance {
-  const memory = newMemory(size);
+function linkSync<T extends OperatorExports>(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  names: readonly string[],
+): T {
   const imports = importsFor(module, memory);
   let instance: WebAssembly.Instance;
   try {
@@ -165,12 +220,14 @@ export function instantiateSync(build: Build, module: WebAssembly.Module, size: 
   } catch (cause) {
     throw forbiddenError(cause, {}) ?? notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
   }
-  return accept(build, instance.exports, memory, size);
+  return accept(instance.exports, names);
 }
 
-/** Instantiates without blocking. */
-export async function instantiate(build: Build, module: WebAssembly.Module, size: MemorySize): Promise<WasmInstance> {
-  const memory = newMemory(size);
+async function link<T extends OperatorExports>(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  names: readonly string[],
+): Promise<T> {
   const imports = importsFor(module, memory);
   let instance: WebAssembly.Instance;
   try {
@@ -178,5 +235,29 @@ export async function instantiate(build: Build, module: WebAssembly.Module, size
   } catch (cause) {
     throw forbiddenError(cause, {}) ?? notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
   }
-  return accept(build, instance.exports, memory, size);
+  return accept(instance.exports, names);
+}
+
+/** Instantiates attention's module synchronously. */
+export function instantiateSync(
+  build: Build,
+  module: WebAssembly.Module,
+  size: MemorySize,
+  operators: OperatorsSource,
+): WasmInstance {
+  const memory = newMemory(size);
+  const exports: KernelExports = linkSync(module, memory, EXPORT_NAMES);
+  return new WasmInstance(build, exports, memory, size.maximumPages, operators);
+}
+
+/** Instantiates attention's module without blocking. */
+export async function instantiate(
+  build: Build,
+  module: WebAssembly.Module,
+  size: MemorySize,
+  operators: OperatorsSource,
+): Promise<WasmInstance> {
+  const memory = newMemory(size);
+  const exports: KernelExports = await link(module, memory, EXPORT_NAMES);
+  return new WasmInstance(build, exports, memory, size.maximumPages, operators);
 }

@@ -17,9 +17,10 @@ export interface SourceReader {
 
 const WASM_MAGIC = [0x00, 0x61, 0x73, 0x6d];
 
-/** Compiles a source; `signal` stops a download. */
+/** Compiles a source, which came in the option `option`; `signal` stops a download. */
 export async function loadModule(
   source: WasmSource | PromiseLike<WasmSource>,
+  option: string,
   reader: SourceReader,
   signal: AbortSignal | undefined,
 ): Promise<WebAssembly.Module> {
@@ -31,17 +32,22 @@ export async function loadModule(
   if (given instanceof URL) return loadUrl(given, reader, signal);
   throw new SaccadeTypeError(
     "ERR_SACCADE_ARGUMENT",
-    `init: options.module is ${describe(given)}; expected a WebAssembly.Module, bytes, a Response, a URL or a string`,
+    `init: ${option} is ${describe(given)}; expected a WebAssembly.Module, bytes, a Response, a URL or a string`,
   );
 }
 
-/** Compiles a module or bytes at once. */
-export function loadModuleSync(source: unknown, url: string | undefined, caller: string): WebAssembly.Module {
+/** Compiles a module or bytes, which came in the option `option`, at once. */
+export function loadModuleSync(
+  source: unknown,
+  url: string | undefined,
+  caller: string,
+  option: string,
+): WebAssembly.Module {
   if (isModule(source)) return source as WebAssembly.Module;
   if (!isBytes(source)) {
     throw new SaccadeTypeError(
       "ERR_SACCADE_ARGUMENT",
-      `${caller}: options.module is ${describe(source)}; expected a WebAssembly.Module or its bytes`,
+      `${caller}: ${option} is ${describe(source)}; expected a WebAssembly.Module or its bytes`,
     );
   }
   const bytes = bytesOf(source);

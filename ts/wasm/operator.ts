@@ -13,6 +13,7 @@ import type { LinearMemory } from "./memory.ts";
 import { type OperatorArguments, readPlan, writeOperator, writeScratch } from "./operator-block.ts";
 import { newData, type Placed, placeContiguous, rawMemory, takeOut } from "./place.ts";
 import { contiguousStrides, copyElements, type TensorView } from "./view.ts";
+import { wantOperators } from "./wanted.ts";
 
 /** Operators of the wasm by their numbers; each has its page in the crate's `ops`. */
 export const OPERATORS = {
@@ -157,8 +158,13 @@ export class Session {
   }
 }
 
-/** Runs `body` with a session, then copies its results out. */
-export function inSession<R>(instance: WasmInstance, caller: string, body: (session: Session) => R): R {
+/**
+ * Runs `body` with a session, then copies its results out. That the program has a use for operators is noted where this name
+ * gets its value: some bundlers drop a statement of its own, and all of them keep what a used name needs.
+ */
+export const inSession: typeof runInSession = wantOperators(runInSession);
+
+function runInSession<R>(instance: WasmInstance, caller: string, body: (session: Session) => R): R {
   const { scratch } = instance.memory(caller);
   const mark = scratch.mark();
   try {

@@ -3,6 +3,9 @@
 //! A call is an argument block in linear memory (`abi`), whose operands are proved before anything is read (`memory`).
 //! `plan` says how much scratch memory and how many tiles a call has; `run` does tiles `from..to` of one phase of one pass.
 //! Tiles of a phase are independent of each other and may run in any order, on any thread.
+//!
+//! The crate becomes two modules, one for each feature, that work on one memory: they share the stack, since neither calls the
+//! other, and their constants lie apart (the linker is told where). What a module is not asked for is left out of it.
 
 mod abi;
 mod block;
@@ -12,11 +15,12 @@ mod memory;
 mod merge;
 mod operator;
 mod program;
+#[cfg(feature = "attention")]
+mod questions;
 
 use crate::attention::forward::{attend_tile, pack_block, packed_range};
-use crate::attention::merge::{merge_row, scratch};
+use crate::attention::merge::merge_row;
 use crate::attention::plan::Plan;
-use crate::attention::shard::Shard;
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{exp::exp2, tanh::tanh, Lanes, Native};
 use abi::{AttentionArgs, FunctionArgs};
@@ -31,6 +35,10 @@ const KIND_OPERATOR: u32 = 4;
 const KIND_CACHE: u32 = 5;
 const PHASE_PACK: u32 = 0;
 const PHASE_ATTEND: u32 = 1;
+
+/// What this module does; the linker drops the rest.
+const ATTENTION: bool = cfg!(feature = "attention");
+const OPERATORS: bool = cfg!(feature = "operators");
 
 const UNKNOWN: Error = Error::new(Reason::Kind, Field::Call);
 
@@ -50,20 +58,15 @@ pub fn abi_fingerprint() -> u32 {
     fingerprint::fingerprint()
 }
 
-/// Byte offset of field `i` of the attention argument block; its size after the last field, then `u32::MAX`.
-#[wasm_bindgen]
-pub fn abi_field(i: u32) -> u32 {
-    block::OFFSETS.get(i as usize).copied().unwrap_or(u32::MAX)
-}
-
 /// Checks a call and writes its plan into the argument block.
 #[wasm_bindgen]
 pub fn plan(kind: u32, args: u32) -> u32 {
     status(match kind {
+        KIND_OPERATOR if OPERATORS => operator::plan(args),
+        _ if !ATTENTION => Err(UNKNOWN),
         KIND_ATTENTION => plan_attention(args),
         KIND_FUNCTION => FunctionArgs::read(args).map(|_| ()),
         KIND_MERGE => MergeArgs::read(args).map(|_| ()),
-        KIND_OPERATOR => operator::plan(args),
         KIND_CACHE => CacheCall::read(args).map(|_| ()),
         _ => Err(UNKNOWN),
     })
@@ -73,54 +76,16 @@ pub fn plan(kind: u32, args: u32) -> u32 {
 #[wasm_bindgen]
 pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32) -> u32 {
     status(match (kind, phase) {
+        (KIND_OPERATOR, _) if OPERATORS => operator::run(args, phase, from, to),
+        _ if !ATTENTION => Err(UNKNOWN),
         (KIND_ATTENTION, PHASE_PACK) => pack_keys(args, pass, from, to),
         (KIND_ATTENTION, PHASE_ATTEND) => attend(args, pass, from, to),
         (KIND_FUNCTION, 0) => apply_function(args),
         (KIND_MERGE, 0) => merge(args, from, to),
         (KIND_CACHE, 0) => CacheCall::read(args).and_then(|call| call.append()),
         (KIND_CACHE, 1) => CacheCall::read(args).and_then(|call| call.read_back()),
-        (KIND_OPERATOR, _) => operator::run(args, phase, from, to),
         _ => Err(UNKNOWN),
     })
-}
-
-fn shard(start: u32, end: u32, total: u32) -> Option<Shard> {
-    Shard::new(start as usize, end as usize, total as usize)
-}
-
-/// How many finished states a part of keys `start..end` of `total` ships per row.
-#[wasm_bindgen]
-pub fn shard_nodes(start: u32, end: u32, total: u32) -> u32 {
-    shard(start, end, total).map_or(0, |shard| shard.nodes(|_| ()) as u32)
-}
-
-/// The first block of its state `index`; `u32::MAX` past the last.
-#[wasm_bindgen]
-pub fn shard_node(start: u32, end: u32, total: u32, index: u32) -> u32 {
-    let (mut at, mut found) = (0, u32::MAX);
-    if let Some(shard) = shard(start, end, total) {
-        shard.nodes(|block| {
-            if at == index {
-                found = block as u32;
-            }
-            at += 1;
-        });
-    }
-    found
-}
-
-/// How many keys the part leaves open on its left (side 0) or right (side 1).
-#[wasm_bindgen]
-pub fn shard_edge(start: u32, end: u32, total: u32, side: u32) -> u32 {
-    let edges = shard(start, end, total).map(|shard| shard.edges());
-    edges.and_then(|edges| edges.get(side as usize).map(|keys| keys.len() as u32)).unwrap_or(0)
-}
-
-/// Bytes of scratch memory that merging `count` items takes; `u32::MAX` where they cannot be addressed.
-#[wasm_bindgen]
-pub fn merge_scratch(count: u32, value_head_dim: u32) -> u32 {
-    let bytes = scratch(count as usize, value_head_dim as usize).and_then(|elements| elements.checked_mul(4));
-    bytes.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(u32::MAX)
 }
 
 fn plan_attention(args: u32) -> Result<(), Error> {

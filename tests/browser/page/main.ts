@@ -5,7 +5,8 @@
  */
 import { allCases } from "../../conformance/cases.ts";
 import { createContext } from "../../conformance/context.ts";
-import type { Build, Case, Context, Library } from "../../conformance/harness.ts";
+import type { Build, Case, Context, Library, ModuleName } from "../../conformance/harness.ts";
+import { wasmFile } from "../../conformance/harness.ts";
 import { entryCases, forbiddenCases, type PageTools } from "./entry-cases.ts";
 
 export interface Report {
@@ -72,8 +73,8 @@ async function runAll(): Promise<void> {
   if (forbidden) return;
 
   const load: Context["load"] = async (path) => (await answer(`/data/${path}`)).json();
-  const wasm = async (build: Build) =>
-    new Uint8Array(await (await answer(`/dist/saccade.${build}.wasm`)).arrayBuffer());
+  const wasm = async (build: Build, module?: ModuleName) =>
+    new Uint8Array(await (await answer(`/dist/${wasmFile(build, module)}`)).arrayBuffer());
   const long = new URLSearchParams(location.search).has("long");
   const { context, records } = createContext({ library, load, wasm, long });
   const cases: Case[] = await allCases(load);
