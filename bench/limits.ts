@@ -1,15 +1,24 @@
-/** The machine's limits in the rounds of a run, and which of them binds a case. */
-import type { Case } from "./case.ts";
-import { bytesOf, flopsOf } from "./cases.ts";
+/** The machine's limits in the rounds of a block, and which of them binds a case. */
+import type { Work } from "./case.ts";
 import type { Peaks, Roof } from "./roof/roof.mjs";
-import { quantile } from "./rounds.ts";
+import { median } from "./rounds.ts";
 
 export type Build = "strict" | "fast";
 export type LimitName = "strict" | "fused" | "read" | "exp" | "division";
 
+export interface Limit {
+  readonly name: LimitName;
+  /** Milliseconds that no kernel can go below. */
+  readonly ms: number;
+  /** What is counted, in 10^9: operations, bytes, exponentials or divisions. */
+  readonly giga: number;
+}
+
 /** Operations per byte from which on no machine waits for its memory. */
 const BUSY = 8;
 const SWEEP_MS = 60;
+
+const waits = ({ flops = 0, bytes = 0, passes = 1 }: Work) => bytes > 0 && flops / (bytes * passes) < BUSY;
 
 /**
  * Takes the roof in every round, beside the cases: the clock changes with load and heat, and a share has to set a time
@@ -20,11 +29,9 @@ export class Limits {
   readonly #sweeps: Peaks[] = [];
   readonly #reads: ReadonlyMap<number, number[]>;
 
-  /** `streams`: other numbers of bytes whose reading binds something. */
-  constructor(roof: Roof, cases: readonly Case[], streams: readonly number[] = []) {
+  constructor(roof: Roof, works: readonly Work[]) {
     this.#roof = roof;
-    const waiting = cases.filter((of) => flopsOf(of) / bytesOf(of) < BUSY);
-    this.#reads = new Map([...waiting.map(bytesOf), ...streams].map((bytes) => [bytes, []]));
+    this.#reads = new Map(works.filter(waits).map(({ bytes = 0 }) => [bytes, []]));
   }
 
   measure(): void {
@@ -43,27 +50,27 @@ export class Limits {
     };
   }
 
-  /** Milliseconds of reading so many bytes, which the constructor was told of, when the cache holds what it can. */
-  readMs(bytes: number): number {
-    return bytes / median(this.#reads.get(bytes)!) / 1e6;
+  /** 1e9 bytes per second of reading so many bytes as some work has, when the cache holds what it can. */
+  get reads(): ReadonlyMap<number, number> {
+    return new Map([...this.#reads].map(([bytes, rates]) => [bytes, median(rates)]));
   }
 
-  /** The limit that binds a case, and the milliseconds that no kernel can go below. */
-  of(c: Case, build: Build): { readonly name: LimitName; readonly ms: number } {
-    const { strictGflops, fusedGflops } = this.peaks;
-    // Where the engine fuses badly, plain arithmetic is the fast build's roof too.
+  /** The limit that takes longest for some work; null for work that none binds. */
+  of(work: Work, build: Build): Limit | null {
+    const { strictGflops, fusedGflops, expGops, divGops } = this.peaks;
     const fused = build === "fast" ? (fusedGflops ?? 0) : 0;
-    const arithmetic = flopsOf(c) / Math.max(strictGflops, fused) / 1e6;
-    const bytes = bytesOf(c);
-    const reading = this.#reads.has(bytes) ? this.readMs(bytes) : 0;
-    if (reading > arithmetic) return { name: "read", ms: reading };
-    return { name: fused > strictGflops ? "fused" : "strict", ms: arithmetic };
+    // Where the engine fuses badly, plain arithmetic is the fast build's roof too.
+    const peak = Math.max(strictGflops, fused);
+    const { flops = 0, bytes = 0, passes = 1, exponentials = 0, divisions = 0 } = work;
+    const read = waits(work) ? this.reads.get(bytes)! : Number.POSITIVE_INFINITY;
+    const limits: [LimitName, count: number, rate: number][] = [
+      [fused > strictGflops ? "fused" : "strict", flops, peak],
+      ["read", bytes * passes, read],
+      // The probe does not fuse: fusing gains a polynomial no more than it gains the peak.
+      ["exp", exponentials, expGops * (peak / strictGflops)],
+      ["division", divisions, divGops],
+    ];
+    const [name, count, rate] = limits.reduce((most, next) => (next[1] / next[2] > most[1] / most[2] ? next : most));
+    return count === 0 ? null : { name, ms: count / rate / 1e6, giga: count / 1e9 };
   }
-}
-
-function median(values: readonly number[]): number {
-  return quantile(
-    [...values].sort((a, b) => a - b),
-    0.5,
-  );
 }

@@ -1,47 +1,55 @@
 /** The bench: the machine's roof first, then every case checked, timed in interleaved rounds and set against it. */
 import { parseArgs } from "node:util";
-import { capabilities, createEngine, type Engine } from "saccade";
-import { createCacheSubject } from "./cache.ts";
-import { CASES, casesLike, flopsOf } from "./cases.ts";
-import { Limits } from "./limits.ts";
-import { GROUP, OPERATOR_CASES, operatorRows, operatorSubjects, operatorsLike, operatorTable } from "./operators.ts";
-import { installPeers } from "./peers/tfjs.ts";
-import { machine, type Row, record, recordOperators, roofText, tableOf } from "./report.ts";
+import { CASES, casesLike, GROUP } from "./cases.ts";
+import { loadPeers } from "./peers/node.ts";
+import { comparison } from "./report/compare.ts";
+import { machineOf } from "./report/machine.ts";
+import { lastRecord, linesOf, record } from "./report/record.ts";
+import { notesOf, roofText, tableOf } from "./report/table.ts";
 import { measureRoof } from "./roof/roof.mjs";
-import { type Effort, timeInRounds } from "./rounds.ts";
-import { createSubject } from "./subject.ts";
+import { impossible } from "./rows.ts";
+import { FULL, loadBuilds, QUICK, run } from "./run.ts";
 
 const HELP = `usage: npm run bench [-- options]
 
   --filter TEXT   only the cases whose name contains TEXT, and those they are set against;
                   "${GROUP}": all that are not attention itself
   --quick         few and short rounds
-  --peers         first installs other libraries into bench/peers, to be measured in the same rounds
+  --no-peers      ours alone, without the libraries of bench/peers
+  --compare       sets every row against the last record of this machine and engine
   --help          this text
 
-The median of interleaved rounds, single thread, tensors resident. "share" is the part of this machine's roof that is
-reached: arithmetic (strict or fused), or reading memory where that comes first; of operators also exponentials and divisions. "error" is the largest error against
-float64 on sampled rows as a share of what float32 rounding explains. "of plain" is the time as a part of that of the
-case without mask or bias, which the same run measures (and its goal, where there is one). A whole run is kept in bench/record/.
+The median of interleaved rounds, single thread; operands of ours lie in wasm memory. "x strict" and "x fast" say how
+many times as long another library takes as our builds. "share" is the part of this machine's limit that is reached:
+arithmetic (strict or fused), reading memory, exponentials or divisions, whichever takes longest. "of plain" is the time
+as a part of that of the case without mask or bias (and its goal, where there is one). "error" is the largest error
+against float64 on sampled rows as a share of what float32 rounding explains. A whole run is kept in bench/record/.
 
-exit code: 0 all is well, 1 a wrong result or a share above 1 (then the roof is measured wrongly), 2 bad options
+exit code: 0 all is well, 1 a wrong result of ours or a share above 1 (then the roof is measured wrongly), 2 bad options
 
 cases:
-${[...CASES, ...OPERATOR_CASES].map(({ name, words }) => `  ${name.padEnd(16)}${words}`).join("\n")}`;
+${CASES.map(({ name, words }) => `  ${name.padEnd(16)}${words}`).join("\n")}`;
 
-const FULL: Effort = { rounds: 15, warmUpMs: 250, sampleMs: 25 };
-const QUICK: Effort = { rounds: 4, warmUpMs: 100, sampleMs: 8 };
+const RECORD = new URL("./record/", import.meta.url);
 
 function readOptions() {
   const { values } = parseArgs({
+    allowNegative: true,
     options: {
       filter: { type: "string", default: "" },
       quick: { type: "boolean", default: false },
-      peers: { type: "boolean", default: false },
+      peers: { type: "boolean", default: true },
+      compare: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
   return values;
+}
+
+/** Milliseconds of processor time of this process. */
+function cpuTime(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 async function main(): Promise<number> {
@@ -57,76 +65,44 @@ async function main(): Promise<number> {
     return 0;
   }
   const cases = casesLike(options.filter);
-  const operators = operatorsLike(options.filter);
-  if (cases.length + operators.length === 0) {
-    const names = [...CASES, ...OPERATOR_CASES].map(({ name }) => name);
-    console.error(`no case is named like "${options.filter}"; there are ${names.join(", ")}`);
+  if (cases.length === 0) {
+    console.error(`no case is named like "${options.filter}"; there are ${CASES.map(({ name }) => name).join(", ")}`);
     return 2;
   }
-  if (options.peers) installPeers();
-  const effort = options.quick ? QUICK : FULL;
-  const { engine, cpu, cores } = machine();
-  console.log(`${engine} on ${cpu}, ${cores} cores; one thread is measured`);
+  const say = (line: string) => console.log(line);
+  const machine = machineOf();
+  say(`${machine.engine} on ${machine.machine}, ${machine.cores} cores; one thread is measured`);
   const roof = await measureRoof({ milliseconds: options.quick ? 300 : 600 });
-  console.log(`roof: ${roofText(roof)}`);
-
-  const builds: [Row["build"], Engine][] = [["strict", await createEngine({ build: "strict" })]];
-  if (capabilities().relaxedSimd) builds.push(["fast", await createEngine({ build: "fast" })]);
-  else console.log("SKIPPED: the fast build; this engine has no relaxed SIMD (or hides it behind a flag)");
-
-  const subjects = cases.flatMap((c) =>
-    builds.map(([build, engine]) => ({ build, ...(c.cache ? createCacheSubject : createSubject)(c, engine) })),
-  );
-  const margins = subjects.map(({ of, build, margin }) => {
-    const share = margin();
-    if (!(share <= 1))
-      console.error(`WRONG: ${of.name} (${build}) is off by ${share.toFixed(2)} times its error bound`);
-    return share;
-  });
-  const beside = await operatorSubjects(operators, builds);
-  const besideMargins = beside.map(({ of, by, margin }) => {
-    const share = margin();
-    if (!(share <= 1)) console.error(`WRONG: ${of.name} (${by}) is off by ${share.toFixed(2)} times its error bound`);
-    return share;
-  });
-  if ([...margins, ...besideMargins].some((margin) => !(margin <= 1))) return 1;
-
-  const calls = [...subjects, ...beside].map(({ call }) => call);
-  const streams = operators.flatMap(({ work }) => work.bytes ?? []);
-  const limits = new Limits(roof, cases, streams);
-  const timings = timeInRounds(calls, effort, () => limits.measure());
-  const rows = subjects.map(({ of, build }, i): Row => {
-    const timing = timings[i]!;
-    const limit = limits.of(of, build);
-    const gflops = flopsOf(of) / timing.median / 1e6;
-    const plain = subjects.findIndex((other) => other.of.name === of.against?.name && other.build === build);
-    const ratio = plain < 0 ? null : timing.median / timings[plain]!.median;
-    return { of, build, margin: margins[i]!, timing, gflops, roof: limit.name, share: limit.ms / timing.median, ratio };
-  });
-  if (rows.length > 0) console.log(tableOf(rows));
-  const besideRows = operatorRows(beside, timings.slice(subjects.length), besideMargins, limits);
-  if (beside.length > 0) console.log(operatorTable(besideRows.rows));
-  console.log(`roof in the rounds: ${roofText(limits.peaks)}`);
-  const disturbed = timings.reduce((sum, timing) => sum + timing.disturbed, 0) / timings.length;
+  say(`roof: ${roofText(roof)}`);
+  const builds = await loadBuilds(say);
+  const peers = options.peers ? await loadPeers(say) : [];
+  const effort = options.quick ? QUICK : FULL;
+  const done = await run({ cases, builds, peers, roof, effort, cpuTime });
+  say(tableOf(done.rows, cases));
+  for (const note of notesOf(done.rows)) say(note);
+  say(`roof in the rounds: ${roofText(done.peaks)}`);
+  const disturbed = done.rows.map((row) => row.disturbed ?? 0).reduce((a, b) => a + b, 0) / done.rows.length;
   if (disturbed > 0.2) {
     const part = `${Math.round(disturbed * 100)} %`;
-    console.log(`the machine was busy: other work had the core in ${part} of the samples, so times are too long`);
+    say(`the machine was busy: other work had the core in ${part} of the samples, so times are too long`);
   }
-  const folder = new URL("./record/", import.meta.url);
-  if (!options.quick && options.filter === "") {
-    console.log(`recorded in bench/record/${record(rows, limits.peaks, folder)}`);
+  const lines = linesOf(done, machine);
+  const last = lastRecord(machine, RECORD);
+  if (options.compare) say(last ? comparison(lines, last) : "nothing to compare: no record of this machine and engine");
+  if (!options.quick && options.filter === "" && options.peers) {
+    say(`recorded in bench/record/${record(lines, machine, RECORD)}`);
   }
-  if (!options.quick && operators.length === OPERATOR_CASES.length) {
-    console.log(`recorded in bench/record/${recordOperators(besideRows.rows, limits.peaks, folder)}`);
+  return verdict(done.rows);
+}
+
+function verdict(rows: Parameters<typeof impossible>[0]): number {
+  const wrong = rows.filter(({ by, status }) => (by === "strict" || by === "fast") && status !== "ok");
+  for (const row of wrong) console.error(`WRONG: ${row.case} (${row.by}) is ${row.note}`);
+  const above = impossible(rows);
+  for (const { case: name, by, share, limit } of above) {
+    console.error(`IMPOSSIBLE: ${name} (${by}) is at ${share!.toFixed(3)} of the ${limit} limit: the probe is wrong`);
   }
-  const impossible = rows.filter(({ share }) => share > 1);
-  for (const { of, build, share, roof } of impossible) {
-    console.error(
-      `IMPOSSIBLE: ${of.name} (${build}) is at ${share.toFixed(3)} of the ${roof} roof: the probe is wrong`,
-    );
-  }
-  for (const name of besideRows.impossible) console.error(`IMPOSSIBLE: ${name} is above its limit: the probe is wrong`);
-  return impossible.length + besideRows.impossible.length > 0 ? 1 : 0;
+  return wrong.length + above.length > 0 ? 1 : 0;
 }
 
 process.exitCode = await main();

@@ -6,8 +6,8 @@ export interface Timing {
   readonly p10: number;
   readonly p90: number;
   readonly calls: number;
-  /** The part of the samples in which other work had the core for a while. */
-  readonly disturbed: number;
+  /** The part of the samples in which other work had the core for a while; null where nobody can tell. */
+  readonly disturbed: number | null;
 }
 
 export interface Effort {
@@ -15,67 +15,97 @@ export interface Effort {
   readonly warmUpMs: number;
   /** At least so long is a sample: many calls of a short case, one of a long one. */
   readonly sampleMs: number;
+  /** About so long is all that one subject is given: what takes long per call sits out some rounds, all but three. */
+  readonly subjectMs: number;
 }
+
+/** Milliseconds of processor time of this process so far; null where nobody can tell. */
+export type CpuTime = () => number | null;
 
 /** A sample that had the core for less than this part of its time is taken again, so many times at most. */
 const UNDISTURBED = 0.97;
 const TRIES = 3;
+const FEWEST_ROUNDS = 3;
+/** Long enough for the coarsest clock of an engine, 0.1 ms. */
+const CALIBRATION_MS = 2;
 
 interface Sample {
   readonly ms: number;
   /** Processor time over wall time. */
-  readonly onCore: number;
+  readonly onCore: number | null;
 }
 
-function sample(call: () => void, count: number): Sample {
-  const cpu = process.cpuUsage();
+/** Calls may be synchronous, which are not waited for, or not. */
+type Call = () => unknown;
+
+async function repeat(call: Call, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    const given = call();
+    if (given instanceof Promise) await given;
+  }
+}
+
+async function sample(call: Call, count: number, cpuTime: CpuTime): Promise<Sample> {
+  const cpu = cpuTime();
   const before = performance.now();
-  for (let i = 0; i < count; i++) call();
+  await repeat(call, count);
   const elapsed = performance.now() - before;
-  const { user, system } = process.cpuUsage(cpu);
-  return { ms: elapsed / count, onCore: (user + system) / 1000 / elapsed };
+  return { ms: elapsed / count, onCore: cpu === null ? null : (cpuTime()! - cpu) / elapsed };
 }
 
 /** The least disturbed of a few tries; the first one that was not disturbed ends them. */
-function calmSample(call: () => void, count: number): Sample {
-  let calmest = sample(call, count);
-  for (let i = 1; i < TRIES && calmest.onCore < UNDISTURBED; i++) {
-    const next = sample(call, count);
-    if (next.onCore > calmest.onCore) calmest = next;
+async function calmSample(call: Call, count: number, cpuTime: CpuTime): Promise<Sample> {
+  let calmest = await sample(call, count, cpuTime);
+  for (let i = 1; i < TRIES && (calmest.onCore ?? 1) < UNDISTURBED; i++) {
+    const next = await sample(call, count, cpuTime);
+    if (next.onCore! > calmest.onCore!) calmest = next;
   }
   return calmest;
 }
 
+/** Calls for a while, until the engine has compiled what it will, and tells how long one takes, in milliseconds. */
+export async function warmUp(call: Call, milliseconds: number, cpuTime: CpuTime = () => null): Promise<number> {
+  const end = performance.now() + milliseconds;
+  let best = Number.POSITIVE_INFINITY;
+  let count = 1;
+  do {
+    const { ms } = await sample(call, count, cpuTime);
+    if (ms * count < CALIBRATION_MS) count *= 2;
+    else best = Math.min(best, ms);
+  } while (performance.now() < end || best === Number.POSITIVE_INFINITY);
+  return best;
+}
+
 /** Times all subjects in rounds; `between` runs after each round. */
-export function timeInRounds(
-  subjects: readonly (() => void)[],
-  { rounds, warmUpMs, sampleMs }: Effort,
+export async function timeInRounds(
+  subjects: readonly Call[],
+  { rounds, warmUpMs, sampleMs, subjectMs }: Effort,
   between: (round: number) => void,
-): Timing[] {
-  const states = subjects.map((call) => {
-    const end = performance.now() + warmUpMs;
-    let calls = 0;
-    let best = Number.POSITIVE_INFINITY;
-    do {
-      const before = performance.now();
-      call();
-      best = Math.min(best, performance.now() - before);
-      calls++;
-    } while (performance.now() < end || calls < 3);
-    return { call, perSample: Math.max(1, Math.ceil(sampleMs / Math.max(best, 1e-4))), samples: [] as Sample[] };
-  });
+  cpuTime: CpuTime = () => null,
+): Promise<Timing[]> {
+  const states: { call: Call; perSample: number; every: number; samples: Sample[] }[] = [];
+  for (const call of subjects) {
+    const ms = await warmUp(call, warmUpMs);
+    const perSample = Math.max(1, Math.ceil(sampleMs / ms));
+    const affordable = Math.max(FEWEST_ROUNDS, Math.floor(subjectMs / (ms * perSample)));
+    states.push({ call, perSample, every: Math.max(1, rounds / affordable), samples: [] });
+  }
   for (let round = 0; round < rounds; round++) {
-    for (const { call, perSample, samples } of states) samples.push(calmSample(call, perSample));
+    for (const { call, perSample, every, samples } of states) {
+      // Those that sit out rounds take the first one of every so many.
+      if (Math.floor(round / every) === samples.length) samples.push(await calmSample(call, perSample, cpuTime));
+    }
     between(round);
   }
   return states.map(({ samples, perSample }) => {
     const sorted = samples.map(({ ms }) => ms).sort((a, b) => a - b);
+    const known = samples.every(({ onCore }) => onCore !== null);
     return {
       median: quantile(sorted, 0.5),
       p10: quantile(sorted, 0.1),
       p90: quantile(sorted, 0.9),
-      calls: perSample * rounds,
-      disturbed: samples.filter(({ onCore }) => onCore < UNDISTURBED).length / rounds,
+      calls: perSample * samples.length,
+      disturbed: known ? samples.filter(({ onCore }) => onCore! < UNDISTURBED).length / samples.length : null,
     };
   });
 }
@@ -86,3 +116,9 @@ export function quantile(sorted: readonly number[], share: number): number {
   const [low, high] = [Math.floor(place), Math.ceil(place)];
   return sorted[low]! + (sorted[high]! - sorted[low]!) * (place - low);
 }
+
+export const median = (values: readonly number[]): number =>
+  quantile(
+    values.toSorted((a, b) => a - b),
+    0.5,
+  );

@@ -1,12 +1,14 @@
 /** Additive attention: `[qLen, hidden]` against `[kvLen, hidden]`, both projected, values `[kvLen, valueDim]`. */
 import { additive, attentionPooling } from "saccade";
-import { createPeers } from "../peers/tfjs.ts";
-import { type OperatorCase, operatorCase, painted } from "./case.ts";
+import type { BenchCase } from "../case.ts";
+import { family, painted } from "./case.ts";
 import { rowOf, type Scores, softmaxError, softmaxOf, spread, U, weighted } from "./definition.ts";
+
+const operatorCase = family("additive");
 
 const [KV_LEN, HIDDEN, VALUE_DIM] = [1024, 128, 128];
 
-function additiveCase(name: string, qLen: number): OperatorCase {
+function additiveCase(name: string, qLen: number): BenchCase {
   const tangents = qLen * KV_LEN * HIDDEN;
   const words = `additive, ${qLen} ${qLen === 1 ? "query" : "queries"} x ${KV_LEN} keys x ${HIDDEN} hidden`;
   // Half a division and 3.5 additions and products a tangent, an exponential for each feature of a query or key, and the product.
@@ -44,9 +46,9 @@ function additiveCase(name: string, qLen: number): OperatorCase {
           yield* weighted(got, i * VALUE_DIM, softmaxOf(exact), (j) => rowOf(value, j), [softmaxError(scores)]);
         }
       },
-      peers: () => createPeers(operands),
+      task: { kind: "additive", ...operands },
     };
   });
 }
 
-export const ADDITIVE: readonly OperatorCase[] = [additiveCase("additive-128", 128), additiveCase("additive-step", 1)];
+export const ADDITIVE: readonly BenchCase[] = [additiveCase("additive-128", 128), additiveCase("additive-step", 1)];

@@ -1,18 +1,7 @@
 /** What a bench case of an operator is: its operands, the call, the work that no kernel is spared, and its definition in float64. */
 import { type Engine, Tensor } from "saccade";
-import type { Numbers, Peer } from "../peers/peer.ts";
-
-/** What a call has to do, whatever the kernel; the limit that takes longest binds. */
-export interface Work {
-  /** Float32 multiplications and additions; one of float64, of which half as many fit a vector, is two. */
-  readonly flops?: number;
-  /** Bytes that are read, or that are written where these are more, in one pass. */
-  readonly bytes?: number;
-  /** How often these bytes have to be gone through, since a later step needs all of an earlier one. Default 1. */
-  readonly passes?: number;
-  readonly exponentials?: number;
-  readonly divisions?: number;
-}
+import type { BenchCase, Prepared, Work } from "../case.ts";
+import type { Numbers, Task } from "../peers/task.ts";
 
 /** An element of a result, its exact value, and what float32 rounding explains. */
 export type Compared = readonly [got: number, exact: number, bound: number];
@@ -28,8 +17,8 @@ export interface Setup<K extends string> {
   readonly numbersOf?: (given: never) => ArrayLike<number>;
   /** A result, or rows spread over it, against the definition. */
   readonly compare: (got: ArrayLike<number>) => Iterable<Compared>;
-  /** Other libraries on the same operands. */
-  readonly peers?: () => Promise<Peer[]>;
+  /** What other libraries are asked about the same operands. */
+  readonly task?: Task;
 }
 
 /** The call's engine and its resident result. */
@@ -38,38 +27,17 @@ export interface Options {
   readonly out: Tensor;
 }
 
-/** A case on one engine. */
-export interface Placed {
-  readonly call: () => void;
-  readonly result: () => ArrayLike<number>;
-}
+/** What a case is, in words and in numbers; its block is that of its family. */
+type Named = Pick<BenchCase, "name" | "words" | "tangents"> & Work;
 
-/** Operands painted, not yet on an engine. */
-export interface Prepared {
-  readonly on: (engine: Engine) => Placed;
-  /** The largest error as a share of what float32 rounding explains; NaN for what is no number. */
-  readonly margin: (got: ArrayLike<number>) => number;
-  readonly peers: () => Promise<Peer[]>;
-}
-
-/** What is measured, in words and in numbers. */
-export interface OperatorCase {
-  readonly name: string;
-  readonly words: string;
-  readonly work: Work;
-  /** Hyperbolic tangents of additive attention, whose time is also given as a share of theirs. */
-  readonly tangents?: number;
-  readonly prepare: () => Prepared;
-}
-
-/** A case out of its setup, which is made when it is needed. */
-export function operatorCase<K extends string>(
-  { name, words, ...work }: { readonly name: string; readonly words: string } & Work & { readonly tangents?: number },
-  setup: () => Setup<K>,
-): OperatorCase {
-  const { tangents } = work;
-  return { name, words, work, ...(tangents === undefined ? {} : { tangents }), prepare: () => prepared(setup()) };
-}
+/** Makes cases of one family, which are timed in the same rounds, out of their setups, which are made when they are needed. */
+export const family =
+  (block: string) =>
+  <K extends string>({ name, words, tangents, ...work }: Named, setup: () => Setup<K>): BenchCase => ({
+    ...{ name, words, block, work },
+    ...(tangents === undefined ? {} : { tangents }),
+    prepare: () => prepared(setup()),
+  });
 
 function prepared<K extends string>({ operands, out: shape, start, ...setup }: Setup<K>): Prepared {
   const named = Object.entries(operands) as [K, Numbers][];
@@ -78,10 +46,13 @@ function prepared<K extends string>({ operands, out: shape, start, ...setup }: S
       const tensors = named.map(([name, numbers]) => [name, Tensor.from(numbers, { engine })] as const);
       const out = Tensor.zeros([...(shape ?? [0])], "float32", { engine });
       const call = start(Object.fromEntries(tensors) as Record<K, Tensor>, { engine, out });
-      if (shape !== undefined) return { call: () => void call(), result: () => out.toPlain().data };
+      const dispose = () => {
+        for (const tensor of [out, ...tensors.map(([, tensor]) => tensor)]) tensor.dispose();
+      };
+      if (shape !== undefined) return { call, result: () => out.toPlain().data, dispose };
       let given: unknown;
       const result = () => setup.numbersOf?.(given as never) ?? [];
-      return { call: () => (given = call()), result };
+      return { call: () => (given = call()), result, dispose };
     },
     margin(got) {
       let largest = 0;
@@ -91,7 +62,7 @@ function prepared<K extends string>({ operands, out: shape, start, ...setup }: S
       }
       return largest;
     },
-    peers: setup.peers ?? (async () => []),
+    ...(setup.task && { task: setup.task }),
   };
 }
 

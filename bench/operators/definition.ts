@@ -1,5 +1,5 @@
 /** Definitions in float64 that several cases share, and what float32 rounding explains (NUMERICS.md, sections 13 to 16). */
-import type { Numbers } from "../peers/peer.ts";
+import type { Numbers } from "../peers/task.ts";
 import type { Compared } from "./case.ts";
 
 export const U = 2 ** -24;

@@ -1,7 +1,10 @@
 /** The gradient of a kernel's width. */
 import { type FittedWidth, fitWidth } from "saccade";
-import { type OperatorCase, operatorCase, painted } from "./case.ts";
+import type { BenchCase } from "../case.ts";
+import { family, painted } from "./case.ts";
 import { U } from "./definition.ts";
+
+const operatorCase = family("kernel-regression");
 
 const M = 500;
 const RATE = 0.5 / M;
@@ -30,7 +33,7 @@ function steepness(x: ArrayLike<number>, y: ArrayLike<number>, w: number): { los
 /** An epoch goes through all pairs twice: for its step, and for the loss that is left. */
 const pairs = 2 * M * M;
 
-export const KERNEL_REGRESSION: readonly OperatorCase[] = [
+export const KERNEL_REGRESSION: readonly BenchCase[] = [
   operatorCase(
     {
       name: "fit-width",

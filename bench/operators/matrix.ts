@@ -1,10 +1,13 @@
 /** The matrix product, and the recurrence that is made of it. */
 import { linear } from "saccade";
 import { GRU } from "saccade/nn";
-import { type OperatorCase, operatorCase, painted } from "./case.ts";
+import type { BenchCase } from "../case.ts";
+import { family, painted } from "./case.ts";
 import { product, rowOf, spread, U } from "./definition.ts";
 
-function linearCase(rows: number, inner: number, outer: number): OperatorCase {
+const operatorCase = family("matrix");
+
+function linearCase(rows: number, inner: number, outer: number): BenchCase {
   const name = `linear-${rows}`;
   const words = `linear, ${rows} x ${inner} x ${outer}`;
   const work = { flops: 2 * rows * inner * outer, bytes: 4 * (rows * inner + inner * outer) };
@@ -13,6 +16,7 @@ function linearCase(rows: number, inner: number, outer: number): OperatorCase {
     return {
       operands,
       out: [rows, outer],
+      task: { kind: "linear", ...operands },
       start: ({ x, weight }, options) => {
         return () => linear(x, weight, options);
       },
@@ -30,7 +34,7 @@ function linearCase(rows: number, inner: number, outer: number): OperatorCase {
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
-function gruCase(time: number, inner: number, hidden: number): OperatorCase {
+function gruCase(time: number, inner: number, hidden: number): BenchCase {
   const flops = 2 * time * 3 * hidden * (inner + hidden);
   // Every step needs the whole recurrent matrix, which does not fit the first cache.
   const work = { flops, bytes: 4 * 3 * hidden * hidden, passes: time };
@@ -80,8 +84,4 @@ function gruCase(time: number, inner: number, hidden: number): OperatorCase {
   });
 }
 
-export const MATRIX: readonly OperatorCase[] = [
-  linearCase(512, 512, 512),
-  linearCase(1, 512, 512),
-  gruCase(64, 128, 128),
-];
+export const MATRIX: readonly BenchCase[] = [linearCase(512, 512, 512), linearCase(1, 512, 512), gruCase(64, 128, 128)];

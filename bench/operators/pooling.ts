@@ -11,10 +11,13 @@ import {
   sparsemax,
   topK,
 } from "saccade";
-import type { Numbers } from "../peers/peer.ts";
-import { type Compared, type OperatorCase, operatorCase, painted, type Work } from "./case.ts";
+import type { BenchCase, Work } from "../case.ts";
+import type { Numbers } from "../peers/task.ts";
+import { type Compared, family, painted } from "./case.ts";
 import { dots, product, rowOf, type Scores, softmaxError, softmaxOf, spread, U, weighted } from "./definition.ts";
 import { openUniforms } from "./philox.ts";
+
+const operatorCase = family("pooling");
 
 const [Q_LEN, KV_LEN, DIM] = [128, 1024, 64];
 const PAIRS = Q_LEN * KV_LEN;
@@ -79,7 +82,7 @@ interface PoolingCase extends Work {
   readonly weigh?: Weigh;
 }
 
-function dotCase({ normalize, weigh = weighSoftmax, ...named }: PoolingCase): OperatorCase {
+function dotCase({ normalize, weigh = weighSoftmax, ...named }: PoolingCase): BenchCase {
   return operatorCase(named, () => {
     const operands = {
       query: painted(1, [Q_LEN, DIM]),
@@ -196,4 +199,4 @@ const cosineCase = operatorCase(
   },
 );
 
-export const POOLING: readonly OperatorCase[] = [...DOTS.map(dotCase), gaussianCase, cosineCase];
+export const POOLING: readonly BenchCase[] = [...DOTS.map(dotCase), gaussianCase, cosineCase];

@@ -1,14 +1,17 @@
 /** Positions: tables of them, rows turned by them, biases by distance. */
 import { embedding, rope, sinusoidalPositions, t5RelativeBias } from "saccade";
-import { type OperatorCase, operatorCase, painted } from "./case.ts";
+import type { BenchCase } from "../case.ts";
+import { family, painted } from "./case.ts";
 import { spread, U } from "./definition.ts";
+
+const operatorCase = family("positions");
 
 /** A sine and a cosine of float64: reduction and two polynomials of nine terms, 47 steps. */
 const TURN = 2 * 47;
 
 const angleOf = (position: number, i: number, dim: number): number => position * 10000 ** ((-2 * i) / dim);
 
-function sinusoidalCase(length: number, dim: number): OperatorCase {
+function sinusoidalCase(length: number, dim: number): BenchCase {
   const named = { name: "sinusoidal", words: `sinusoidal positions, ${length} x ${dim}` };
   return operatorCase({ ...named, flops: (TURN * length * dim) / 2, bytes: 4 * length * dim }, () => ({
     operands: {},
@@ -26,7 +29,7 @@ function sinusoidalCase(length: number, dim: number): OperatorCase {
   }));
 }
 
-function ropeCase(style: "half" | "interleaved"): OperatorCase {
+function ropeCase(style: "half" | "interleaved"): BenchCase {
   const [seq, heads, headDim] = [1024, 8, 64];
   const elements = seq * heads * headDim;
   const half = headDim / 2;
@@ -60,7 +63,7 @@ function ropeCase(style: "half" | "interleaved"): OperatorCase {
   });
 }
 
-function t5Case(heads: number, length: number): OperatorCase {
+function t5Case(heads: number, length: number): BenchCase {
   const [buckets, farthest] = [32, 128];
   const bucketOf = (distance: number): number => {
     const each = buckets / 2;
@@ -90,7 +93,7 @@ function t5Case(heads: number, length: number): OperatorCase {
   });
 }
 
-function embeddingCase(rows: number, dim: number, tokens: number): OperatorCase {
+function embeddingCase(rows: number, dim: number, tokens: number): BenchCase {
   const words = `embedding, ${tokens} of ${rows} rows of ${dim}`;
   return operatorCase({ name: "embedding", words, bytes: 4 * tokens * dim }, () => {
     const table = painted(1, [rows, dim]);
@@ -110,7 +113,7 @@ function embeddingCase(rows: number, dim: number, tokens: number): OperatorCase 
   });
 }
 
-export const POSITIONS: readonly OperatorCase[] = [
+export const POSITIONS: readonly BenchCase[] = [
   sinusoidalCase(1024, 512),
   ropeCase("half"),
   ropeCase("interleaved"),

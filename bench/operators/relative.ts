@@ -1,9 +1,12 @@
 /** Attention whose scores know distances: Shaw's and Transformer-XL's. */
 
 import { shawRelative, transformerXlAttention } from "saccade";
-import type { Numbers } from "../peers/peer.ts";
-import { type OperatorCase, operatorCase, painted } from "./case.ts";
+import type { BenchCase } from "../case.ts";
+import type { Numbers } from "../peers/task.ts";
+import { family, painted } from "./case.ts";
 import { product, softmaxError, softmaxOf, spread, U, weighted } from "./definition.ts";
+
+const operatorCase = family("relative");
 
 const [LENGTH, HEADS, DIM] = [128, 8, 64];
 const SHAPE = [1, LENGTH, HEADS, DIM];
@@ -38,7 +41,7 @@ function* compareRows(
 
 const sum = (a: ArrayLike<number>, b: ArrayLike<number>): number[] => Array.from(a, (x, d) => x + b[d]!);
 
-function shawCase(farthest: number): OperatorCase {
+function shawCase(farthest: number): BenchCase {
   const rows = 2 * farthest + 1;
   const words = `Shaw's relative keys and values, ${SIZES}, ${rows} distances`;
   const flops = 4 * PAIRS * DIM + 4 * LENGTH * HEADS * rows * DIM;
@@ -73,7 +76,7 @@ function* absolutely(compared: ReturnType<typeof compareRows>) {
   for (const [got, exact, bound] of compared) yield [got, exact, bound + 4 * U * 64] as const;
 }
 
-function transformerXlCase(): OperatorCase {
+function transformerXlCase(): BenchCase {
   const words = `Transformer-XL's attention, ${SIZES}, causal`;
   const flops = 6 * SEEN * DIM;
   return operatorCase({ name: "transformer-xl", words, flops, exponentials: SEEN }, () => {
@@ -104,4 +107,4 @@ function transformerXlCase(): OperatorCase {
   });
 }
 
-export const RELATIVE: readonly OperatorCase[] = [shawCase(16), transformerXlCase()];
+export const RELATIVE: readonly BenchCase[] = [shawCase(16), transformerXlCase()];

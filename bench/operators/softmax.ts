@@ -1,7 +1,10 @@
 /** Softmax along either axis of a square, and log-sum-exp. */
 import { logSumExp, maskedSoftmax, type PlainTensor } from "saccade";
-import { type Compared, type OperatorCase, operatorCase, painted } from "./case.ts";
+import type { BenchCase } from "../case.ts";
+import { type Compared, family, painted } from "./case.ts";
 import { spread, U } from "./definition.ts";
+
+const operatorCase = family("softmax");
 
 const N = 1000;
 const SQUARE = { bytes: 4 * N * N, exponentials: N * N };
@@ -22,7 +25,7 @@ function exactRow(row: readonly number[]) {
   };
 }
 
-function softmaxCase(axis: 0 | 1): OperatorCase {
+function softmaxCase(axis: 0 | 1): BenchCase {
   const along = axis === 0 ? "axis 0" : "the last axis";
   const named = { name: `softmax-axis-${axis}`, words: `softmax, ${N} x ${N}, along ${along}` };
   return operatorCase({ ...named, ...SQUARE, divisions: N * N }, () => {
@@ -30,6 +33,7 @@ function softmaxCase(axis: 0 | 1): OperatorCase {
     return {
       operands: { x },
       out: [N, N],
+      task: { kind: "softmax", x, axis },
       start: ({ x }, options) => {
         return () => maskedSoftmax(x, { axis, ...options });
       },
@@ -63,4 +67,4 @@ const logSumExpCase = operatorCase(
   },
 );
 
-export const SOFTMAX: readonly OperatorCase[] = [softmaxCase(1), softmaxCase(0), logSumExpCase];
+export const SOFTMAX: readonly BenchCase[] = [softmaxCase(1), softmaxCase(0), logSumExpCase];

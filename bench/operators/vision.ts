@@ -12,9 +12,12 @@ import {
   softmax,
   transpose,
 } from "../../tests/reference/feature-map.ts";
-import type { Numbers } from "../peers/peer.ts";
-import { type Compared, type OperatorCase, operatorCase, painted } from "./case.ts";
+import type { BenchCase } from "../case.ts";
+import type { Numbers } from "../peers/task.ts";
+import { type Compared, family, painted } from "./case.ts";
 import { product, rowOf, softmaxError, U, weighted } from "./definition.ts";
+
+const operatorCase = family("vision");
 
 const [CHANNELS, SIDE] = [64, 56];
 const PLACES = SIDE * SIDE;
@@ -161,7 +164,7 @@ const spatialSoftmaxCase = operatorCase(
   },
 );
 
-function temporalCase(batch: number, time: number, features: number, hidden: number): OperatorCase {
+function temporalCase(batch: number, time: number, features: number, hidden: number): BenchCase {
   const words = `attention over time, [${batch}, ${time}, ${features}], ${hidden} hidden`;
   const tangents = batch * time * hidden;
   const flops = 2 * tangents * features + 2 * batch * time * features;
@@ -200,7 +203,7 @@ function temporalCase(batch: number, time: number, features: number, hidden: num
   });
 }
 
-export const VISION: readonly OperatorCase[] = [
+export const VISION: readonly BenchCase[] = [
   cbamCase,
   squeezeExciteCase,
   ecaCase,

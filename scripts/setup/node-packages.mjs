@@ -19,31 +19,43 @@ export function checkNode() {
 
 /** @param {(text: string) => void} note */
 export async function installPackages(note) {
-  const wanted = Object.entries(readLock("package-lock.json").packages).filter(([path]) => path !== "");
-  const reason = difference(wanted);
-  if (!reason) return `${wanted.filter(([path]) => existsSync(join(ROOT, path))).length} packages, as locked`;
-  note(`npm ci, because ${reason}`);
-  const [command, args] = npm();
-  const result = await capture(command, [...args, "ci", "--include=dev", "--no-audit", "--no-fund"], { cwd: ROOT });
-  if (!result.ok) {
+  const { found, result } = await installLocked(ROOT, ["--include=dev"], note);
+  if (result && !result.ok) {
     throw new SetupError("npm could not install the packages of package-lock.json.", {
       commands: ["npm ci"],
       log: result.output,
     });
   }
-  return `${wanted.filter(([path]) => existsSync(join(ROOT, path))).length} packages installed`;
+  return `${found()} packages${result ? " installed" : ", as locked"}`;
+}
+
+/**
+ * Installs what a folder's package-lock.json says, where that is not there already; `result` is npm's, if it was run.
+ * @param {string} folder
+ * @param {string[]} options of npm ci
+ * @param {(text: string) => void} note
+ */
+export async function installLocked(folder, options, note) {
+  const wanted = Object.entries(readLock(folder, "package-lock.json").packages).filter(([path]) => path !== "");
+  const found = () => wanted.filter(([path]) => existsSync(join(folder, path))).length;
+  const reason = difference(folder, wanted);
+  if (!reason) return { found };
+  note(`npm ci, because ${reason}`);
+  const [command, args] = npm();
+  const result = await capture(command, [...args, "ci", ...options, "--no-audit", "--no-fund"], { cwd: folder });
+  return { found, result };
 }
 
 /** Why node_modules does not match the lock file, in words; undefined if it does. */
-function difference(wanted) {
+function difference(folder, wanted) {
   const record = "node_modules/.package-lock.json";
-  if (!existsSync(join(ROOT, record))) return "node_modules is not there yet";
-  const installed = readLock(record).packages;
+  if (!existsSync(join(folder, record))) return "node_modules is not there yet";
+  const installed = readLock(folder, record).packages;
   for (const [path, entry] of wanted) {
     const found = installed[path];
     // An optional package is absent wherever it is for another platform.
     if (!found && entry.optional) continue;
-    if (!found || !existsSync(join(ROOT, path, "package.json"))) return `${path} is missing`;
+    if (!found || !existsSync(join(folder, path, "package.json"))) return `${path} is missing`;
     if (found.version !== entry.version || found.integrity !== entry.integrity)
       return `${path} is not ${entry.version}`;
   }
@@ -52,9 +64,9 @@ function difference(wanted) {
   return extra ? `${extra} is not in package-lock.json` : undefined;
 }
 
-function readLock(file) {
+function readLock(folder, file) {
   try {
-    return JSON.parse(readFileSync(join(ROOT, file), "utf8"));
+    return JSON.parse(readFileSync(join(folder, file), "utf8"));
   } catch (error) {
     throw new SetupError(`${file} cannot be read: ${error.message}`, { commands: ["git checkout package-lock.json"] });
   }

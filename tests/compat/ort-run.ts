@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Plain } from "./arrays.ts";
+import { type ElementType, encodeModel } from "./onnx-model.ts";
 import type { InputName, OrtCase, OrtResult } from "./ort-cases.ts";
-import { type ElementType, encodeModel } from "./ort-model.ts";
 
 interface OrtTensor {
   data: Plain["data"];
@@ -55,21 +55,26 @@ const FLOATS = ["scale", "softcap", "mask_filter_value"];
 
 export async function runThere(ort: OnnxRuntime, { op, attributes, inputs, outputs }: OrtCase): Promise<OrtResult> {
   const type = inputs.query.dtype as ElementType;
+  const taken = INPUTS[op].map((name) => (name !== null && inputs[name] ? name : ""));
+  const given = INPUTS[op].filter((name) => name !== null).filter((name) => inputs[name] !== undefined);
   const model = encodeModel({
-    opType: op,
-    domain: "com.microsoft",
-    opset: 1,
-    attributes: Object.fromEntries(
-      Object.entries(attributes).map(([name, value]) => [
-        name,
-        FLOATS.includes(name) ? { float: value } : { int: value },
-      ]),
-    ),
-    inputs: INPUTS[op].map((name) => {
-      const given = name === null ? undefined : inputs[name];
-      return name === null || given === undefined ? null : { name, type: given.dtype as ElementType };
-    }),
-    outputs: OUTPUTS.map((name) => (outputs.includes(name) ? { name, type } : null)),
+    opset: 21,
+    nodes: [
+      {
+        opType: op,
+        domain: "com.microsoft",
+        attributes: Object.fromEntries(
+          Object.entries(attributes).map(([name, value]) => [
+            name,
+            FLOATS.includes(name) ? { float: value } : { int: value },
+          ]),
+        ),
+        inputs: taken,
+        outputs: OUTPUTS.map((name) => (outputs.includes(name) ? name : "")),
+      },
+    ],
+    inputs: given.map((name) => ({ name, type: inputs[name]!.dtype as ElementType })),
+    outputs: OUTPUTS.filter((name) => outputs.includes(name)).map((name) => ({ name, type })),
   });
   const session = await ort.InferenceSession.create(model, { logSeverityLevel: 4 });
   try {

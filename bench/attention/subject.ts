@@ -1,17 +1,13 @@
+/** One case of attention: its operands, our call, and the check against float64. */
 import { attention, BitMask, type Engine, Tensor } from "saccade";
-import { margins } from "../tests/reference/bound.mjs";
-import type { Case } from "./case.ts";
-import { documentOf, isKept } from "./cases.ts";
+import { margins } from "../../tests/reference/bound.mjs";
+import type { Placed, Prepared } from "../case.ts";
+import type { Numbers } from "../peers/task.ts";
+import { denseBias } from "./bias.ts";
+import { createCache } from "./cache.ts";
+import { type AttentionSpec, documentOf, isKept, positionOf, slopesOf } from "./spec.ts";
 
 const SAMPLED_ROWS = 24;
-
-/** One case on one engine: tensors that lie in its memory, the call that is timed, and the check before that. */
-export interface Subject {
-  readonly of: Case;
-  readonly call: () => void;
-  /** The largest error on sampled rows as a share of what float32 rounding explains. */
-  readonly margin: () => number;
-}
 
 /** Numbers that look like activations: about normal, the same in every run. */
 export function painted(length: number, seed: number): Float32Array<ArrayBuffer> {
@@ -23,41 +19,49 @@ export function painted(length: number, seed: number): Float32Array<ArrayBuffer>
   return Float32Array.from({ length }, () => (next() + next() + next() + next() - 2) * 1.7);
 }
 
-export function createSubject(c: Case, engine: Engine): Subject {
+export type Operands = Readonly<Record<"query" | "key" | "value", Numbers>>;
+
+export function prepareAttention(spec: AttentionSpec): Prepared {
+  const c = spec;
   const shapeOf = (seq: number, heads: number, dim: number) =>
     c.layout === "bshd" ? [c.batch, seq, heads, dim] : [c.batch, heads, seq, dim];
-  const tensor = (shape: number[], seed: number) => ({
-    data: painted(
-      shape.reduce((a, b) => a * b, 1),
-      seed,
-    ),
-    shape,
-  });
-  const query = tensor(shapeOf(c.qLen, c.numHeads, c.headDim), 1);
-  const key = tensor(shapeOf(c.kvLen, c.numKvHeads, c.headDim), 2);
-  const value = tensor(shapeOf(c.kvLen, c.numKvHeads, c.valueHeadDim), 3);
-  const resident = [query, key, value].map((plain) => Tensor.from(plain, { engine })) as [Tensor, Tensor, Tensor];
-  const out = Tensor.zeros(shapeOf(c.qLen, c.numHeads, c.valueHeadDim), "float32", { engine });
-  const options = {
-    engine,
-    layout: c.layout,
-    causal: c.causal,
-    qOffset: c.kvLen - c.qLen,
-    out,
-    ...extrasOf(c, engine),
+  const operand = (shape: number[], seed: number): Numbers => {
+    const length = shape.reduce((a, b) => a * b, 1);
+    return { data: painted(length, seed), shape };
   };
-  const call = () => {
-    attention(...resident, options);
+  const operands = {
+    query: operand(shapeOf(c.qLen, c.numHeads, c.headDim), 1),
+    key: operand(shapeOf(c.kvLen, c.numKvHeads, c.headDim), 2),
+    value: operand(shapeOf(c.kvLen, c.numKvHeads, c.valueHeadDim), 3),
   };
-  return { of: c, call, margin: () => sampledMargin(c, { query, key, value }, call, out) };
+  const out = shapeOf(c.qLen, c.numHeads, c.valueHeadDim);
+  return {
+    on: (engine) => (c.cache ? createCache(c, operands, out, engine) : place(c, operands, out, engine)),
+    margin: (got) => sampledMargin(c, operands, got),
+    task: { kind: "attention", spec, ...operands, bias: () => denseBias(c, c.bias && biasOf(c)) },
+  };
 }
 
-/** Slopes that fall from 1/2 on, a power of two each. */
-const slopesOf = (c: Case) => Array.from({ length: c.numHeads }, (_, head) => 2 ** -(1 + head));
-const biasOf = (c: Case) => painted(c.numHeads * c.qLen * c.kvLen, 4);
+/** Operands, masks and the result are resident. */
+function place(c: AttentionSpec, { query, key, value }: Operands, shape: readonly number[], engine: Engine): Placed {
+  const from = (numbers: Numbers) => Tensor.from(numbers, { engine });
+  const resident = [from(query), from(key), from(value)] as const;
+  const out = Tensor.zeros([...shape], "float32", { engine });
+  const extras = extrasOf(c, engine);
+  const options = { engine, layout: c.layout, causal: c.causal, qOffset: c.kvLen - c.qLen, out, ...extras };
+  return {
+    call: () => attention(...resident, options),
+    result: () => out.toPlain().data,
+    dispose() {
+      for (const tensor of [...resident, out]) tensor.dispose();
+      for (const extra of Object.values(extras)) if (extra instanceof Tensor) extra.dispose();
+    },
+  };
+}
 
-/** Masks and biases are resident, as the operands are. */
-function extrasOf(c: Case, engine: Engine) {
+const biasOf = (c: AttentionSpec) => painted(c.numHeads * c.qLen * c.kvLen, 4);
+
+function extrasOf(c: AttentionSpec, engine: Engine) {
   const { kvLengths, window, softcap } = c;
   const documents = (length: number) => Array.from({ length }, (_, i) => documentOf(c, i));
   const kept = () =>
@@ -76,7 +80,7 @@ function extrasOf(c: Case, engine: Engine) {
 }
 
 /** The same for one query row of one head, as the reference takes it. */
-function rowExtrasOf(c: Case, bias: Float32Array | undefined, head: number, i: number) {
+function rowExtrasOf(c: AttentionSpec, bias: Float32Array | undefined, head: number, i: number) {
   const { window, softcap } = c;
   const visible = Array.from({ length: c.kvLen }, (_, j) =>
     Number(isKept(c, i, j) && documentOf(c, i) === documentOf(c, j)),
@@ -91,18 +95,11 @@ function rowExtrasOf(c: Case, bias: Float32Array | undefined, head: number, i: n
   };
 }
 
-type Plain = { readonly data: Float32Array<ArrayBuffer> };
-
 /** Rows spread over batch, heads and positions, each compared with float64 by itself. */
-export function sampledMargin(
-  c: Case,
-  { query, key, value }: Readonly<Record<"query" | "key" | "value", Plain>>,
-  call: () => void,
-  out: Tensor,
-): number {
-  call();
-  const result = out.toPlain().data;
+export function sampledMargin(c: AttentionSpec, { query, key, value }: Operands, got: ArrayLike<number>): number {
   const rows = c.batch * c.numHeads * c.qLen;
+  if (got.length !== rows * c.valueHeadDim) return Number.NaN;
+  const result = got instanceof Float32Array ? got : Float32Array.from(got);
   const bias = c.bias && biasOf(c);
   const step = Math.max(1, Math.floor(rows / SAMPLED_ROWS)) | 1;
   let largest = 0;
@@ -111,21 +108,20 @@ export function sampledMargin(
     const head = Math.floor(row / c.qLen) % c.numHeads;
     const b = Math.floor(row / c.qLen / c.numHeads);
     const kvHead = Math.floor(head / (c.numHeads / c.numKvHeads));
-    const qRow = vectors(query.data, c, b, head, c.qLen, c.numHeads, c.headDim, i, 1);
     const inputs = {
-      query: qRow,
+      query: vectors(query.data, c, b, head, c.qLen, c.numHeads, c.headDim, i, 1),
       key: vectors(key.data, c, b, kvHead, c.kvLen, c.numKvHeads, c.headDim),
       value: vectors(value.data, c, b, kvHead, c.kvLen, c.numKvHeads, c.valueHeadDim),
     };
     const shape = { ...c, batch: 1, qLen: 1, numHeads: 1, numKvHeads: 1 };
     const options = {
       causal: c.causal,
-      qOffset: i + c.kvLen - c.qLen,
+      qOffset: positionOf(c, i),
       kvLengths: [c.kvLengths?.[b] ?? c.kvLen],
       ...rowExtrasOf(c, bias, head, i),
     };
-    const got = { out: vectors(result as Float32Array, c, b, head, c.qLen, c.numHeads, c.valueHeadDim, i, 1) };
-    largest = Math.max(largest, margins(got, inputs, shape, options).out);
+    const out = vectors(result, c, b, head, c.qLen, c.numHeads, c.valueHeadDim, i, 1);
+    largest = Math.max(largest, margins({ out }, inputs, shape, options).out);
   }
   return largest;
 }
@@ -133,7 +129,7 @@ export function sampledMargin(
 /** Some vectors of one head, one after the other. */
 function vectors(
   data: Float32Array,
-  { layout }: Case,
+  { layout }: AttentionSpec,
   batch: number,
   head: number,
   seq: number,

@@ -1,0 +1,54 @@
+/** Decoding from a cache: what is measured. The batch is 1: other libraries are given the same rows. */
+import type { BenchCase } from "../case.ts";
+import { attentionCase } from "./cases.ts";
+
+const decode = { layout: "bshd", batch: 1, qLen: 1, headDim: 64, valueHeadDim: 64, causal: true } as const;
+const small = { ...decode, numHeads: 8, numKvHeads: 8, kvLen: 4096 };
+/** 128 MiB as float32: more than any cache of a processor. */
+const large = { ...small, kvLen: 32768 };
+
+const DTYPES = [
+  ["bfloat16", "bf16", 1 / 1.4],
+  ["float16", "f16", undefined],
+  ["int8", "int8", 1 / 1.6],
+] as const;
+
+export const CACHE_CASES: readonly BenchCase[] = [
+  attentionCase({
+    ...small,
+    kvLen: 1024,
+    cache: "float32",
+    name: "cache-f32-1024",
+    words: "1 query, 8 heads x 1024 cached keys x 64",
+  }),
+  attentionCase({ ...small, cache: "float32", name: "cache-f32", words: "1 query, 8 heads x 4096 cached keys x 64" }),
+  ...DTYPES.map(([cache, short]) =>
+    attentionCase({
+      ...small,
+      cache,
+      name: `cache-${short}`,
+      words: `cache-f32 kept as ${cache}`,
+      against: { name: "cache-f32" },
+    }),
+  ),
+  attentionCase({
+    ...{ ...small, numHeads: 32, cache: "float32" },
+    name: "cache-grouped",
+    words: "cache-f32 for 32 query heads",
+  }),
+  attentionCase({ ...small, qLen: 4, cache: "float32", name: "cache-speculative", words: "cache-f32 for 4 queries" }),
+  attentionCase({
+    ...{ ...large, cache: "float32" },
+    name: "cache-f32-128",
+    words: "1 query, 8 heads x 32768 cached keys x 64",
+  }),
+  ...DTYPES.map(([cache, short, goal]) =>
+    attentionCase({
+      ...large,
+      cache,
+      name: `cache-${short}-128`,
+      words: `cache-f32-128 kept as ${cache}`,
+      against: { name: "cache-f32-128", ...(goal && { goal: Math.round(goal * 1000) / 1000 }) },
+    }),
+  ),
+];

@@ -1,0 +1,40 @@
+/** The other libraries in Node.js. */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { loadJax } from "./jax.ts";
+import { naive } from "./naive.ts";
+import { loadOnnxRuntimeNode } from "./onnxruntime-node.ts";
+import { loadOnnxRuntimeWeb } from "./onnxruntime-web.ts";
+import { startPeers } from "./start.ts";
+import type { Peer } from "./task.ts";
+import { loadTensorFlow } from "./tensorflow.ts";
+
+const MODULES = new URL("./node_modules/", import.meta.url);
+const TENSORFLOW_FILES = fileURLToPath(new URL("@tensorflow/tfjs-backend-wasm/wasm-out/", MODULES));
+
+/** Those that are installed and start; `say` is told of the others. */
+export async function loadPeers(say: (line: string) => void): Promise<Peer[]> {
+  if (!existsSync(MODULES)) {
+    say("SKIPPED: other libraries; they are not in bench/peers (npm run bench installs them)");
+    return [naive];
+  }
+  // Modules that emscripten made print their own source when anything in the process fails.
+  const emitter: NodeJS.EventEmitter = process;
+  const before = FAILURES.map((event) => emitter.listeners(event));
+  const peers = await startPeers(LOADERS, say);
+  FAILURES.forEach((event, i) => {
+    for (const listener of emitter.listeners(event)) {
+      if (!before[i]!.includes(listener)) emitter.removeListener(event, listener as () => void);
+    }
+  });
+  return [naive, ...peers];
+}
+
+const FAILURES: readonly string[] = ["uncaughtException", "unhandledRejection"];
+
+const LOADERS = {
+  "onnxruntime-web": () => loadOnnxRuntimeWeb(),
+  "tfjs-wasm": () => loadTensorFlow(TENSORFLOW_FILES),
+  "jax-js": () => loadJax(),
+  "onnxruntime-node": () => loadOnnxRuntimeNode(),
+};

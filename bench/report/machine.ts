@@ -1,0 +1,15 @@
+/** Where a run took place. */
+import { cpus } from "node:os";
+
+export interface Machine {
+  readonly date: string;
+  readonly engine: string;
+  readonly machine: string;
+  readonly cores: number;
+}
+
+/** `engine` is a name and a version; a page's engine is told, ours is this process's. */
+export function machineOf(engine = `node ${process.versions.node} (v8 ${process.versions.v8})`): Machine {
+  const machine = cpus()[0]?.model.trim() ?? "unknown";
+  return { date: new Date().toISOString().slice(0, 10), engine, machine, cores: cpus().length };
+}

@@ -1,0 +1,78 @@
+/** A run, in Node.js or in a page: block after block, its cases checked, timed in interleaved rounds, and given back. */
+import { capabilities, createEngine, type Engine } from "saccade";
+import type { BenchCase } from "./case.ts";
+import { type Build, Limits } from "./limits.ts";
+import type { Peer } from "./peers/task.ts";
+import type { Peaks, Roof } from "./roof/roof.mjs";
+import { type CpuTime, type Effort, median, timeInRounds } from "./rounds.ts";
+import { type Row, rowsOf } from "./rows.ts";
+import { attempts, isSubject } from "./subjects.ts";
+
+export interface RunOptions {
+  readonly cases: readonly BenchCase[];
+  readonly builds: readonly (readonly [Build, Engine])[];
+  readonly peers: readonly Peer[];
+  readonly roof: Roof;
+  readonly effort: Effort;
+  readonly cpuTime?: CpuTime;
+  /** Told of every block when it begins. */
+  readonly onBlock?: (name: string) => void | Promise<void>;
+}
+
+export interface Run {
+  readonly rows: Row[];
+  /** Medians over all rounds. */
+  readonly peaks: Peaks;
+  /** 1e9 bytes a second, for every number of bytes that was read. */
+  readonly reads: ReadonlyMap<number, number>;
+}
+
+export const FULL: Effort = { rounds: 15, warmUpMs: 200, sampleMs: 25, subjectMs: 2000 };
+export const QUICK: Effort = { rounds: 4, warmUpMs: 80, sampleMs: 8, subjectMs: 400 };
+
+/** Our builds that this engine can run. */
+export async function loadBuilds(say: (line: string) => void): Promise<[Build, Engine][]> {
+  const strict = await createEngine({ build: "strict" });
+  if (capabilities().relaxedSimd)
+    return [
+      ["strict", strict],
+      ["fast", await createEngine({ build: "fast" })],
+    ];
+  say("SKIPPED: the fast build; this engine has no relaxed SIMD (or hides it behind a flag)");
+  return [["strict", strict]];
+}
+
+export async function run({ cases, builds, peers, roof, effort, cpuTime, onBlock }: RunOptions): Promise<Run> {
+  const rows: Row[] = [];
+  const blocks: Limits[] = [];
+  for (const name of new Set(cases.map(({ block }) => block))) {
+    const block = cases.filter((each) => each.block === name);
+    await onBlock?.(name);
+    const limits = new Limits(
+      roof,
+      block.map(({ work }) => work),
+    );
+    const all = [];
+    for (const each of block) all.push(...(await attempts(each, builds, peers)));
+    const subjects = all.filter(isSubject);
+    const calls = subjects.map(({ placed }) => placed.call);
+    const timings = await timeInRounds(calls, effort, () => limits.measure(), cpuTime);
+    rows.push(...rowsOf(all, timings, limits, 1));
+    blocks.push(limits);
+    for (const { placed } of subjects) await placed.dispose?.();
+  }
+  return { rows, ...overall(blocks) };
+}
+
+function overall(blocks: readonly Limits[]): Omit<Run, "rows"> {
+  const all = blocks.map(({ peaks }) => peaks);
+  const medianOf = (rate: (peaks: Peaks) => number) => median(all.map(rate));
+  const fused = all.some(({ fusedGflops }) => fusedGflops === null);
+  const peaks = {
+    strictGflops: medianOf(({ strictGflops }) => strictGflops),
+    fusedGflops: fused ? null : medianOf(({ fusedGflops }) => fusedGflops ?? 0),
+    divGops: medianOf(({ divGops }) => divGops),
+    expGops: medianOf(({ expGops }) => expGops),
+  };
+  return { peaks, reads: new Map(blocks.flatMap(({ reads }) => [...reads])) };
+}
