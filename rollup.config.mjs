@@ -7,6 +7,8 @@ import { MODULES, VARIANTS } from "./scripts/build/variants.mjs";
 const ENTRIES = {
   node: "ts/entry/node.ts",
   browser: "ts/entry/browser.ts",
+  "thread-node": "ts/entry/thread-node.ts",
+  "thread-browser": "ts/entry/thread-browser.ts",
   "nn-node": "ts/entry/nn-node.ts",
   "nn-browser": "ts/entry/nn-browser.ts",
   "vision-node": "ts/entry/vision-node.ts",

@@ -3,6 +3,7 @@
  */
 
 import { hasFloat16Array } from "./layout/typed-array.ts";
+import { type ThreadsUnavailable, threadsUnavailable } from "./threads/availability.ts";
 import { hasRelaxedSimd, hasSimd } from "./wasm/features.ts";
 
 /** What {@link capabilities} tells. */
@@ -11,8 +12,8 @@ export interface Capabilities {
   readonly simd: boolean;
   /** Relaxed SIMD: what `build: "fast"` needs. */
   readonly relaxedSimd: boolean;
-  /** Whether more than one thread can be used, or why not: `"not-built"` says that this version has no threads. */
-  readonly threads: { readonly available: false; readonly reason: "not-built" };
+  /** Whether more than one thread can be used, or why not. */
+  readonly threads: { readonly available: boolean; readonly reason?: ThreadsUnavailable };
   /** Whether float16 data come as `Float16Array`; elsewhere they are raw bits in a `Uint16Array`. */
   readonly float16Array: boolean;
 }
@@ -26,10 +27,11 @@ export interface Capabilities {
  * ```
  */
 export function capabilities(): Capabilities {
+  const reason = threadsUnavailable();
   return {
     simd: hasSimd(),
     relaxedSimd: hasRelaxedSimd(),
-    threads: { available: false, reason: "not-built" },
+    threads: reason === undefined ? { available: true } : { available: false, reason },
     float16Array: hasFloat16Array,
   };
 }

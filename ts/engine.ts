@@ -6,6 +6,7 @@
 
 import { disposeKey } from "./dispose.ts";
 import { describe, SaccadeTypeError } from "./errors.ts";
+import type { ThreadReason } from "./threads/reason.ts";
 import type { Build, WasmInstance } from "./wasm/instance.ts";
 import { selfTest } from "./wasm/self-test.ts";
 
@@ -26,6 +27,10 @@ export interface EngineStats {
   readonly memoryBytes: number;
   /** Tensors that have not been disposed of. */
   readonly tensors: number;
+  /** Threads that take part in a call with enough to do, the calling one included. */
+  readonly threads: number;
+  /** Why they are fewer than were asked for, where they are. */
+  readonly threadsReason?: ThreadReason | undefined;
 }
 
 let readInstance: (engine: Engine) => WasmInstance;
@@ -65,7 +70,8 @@ export class Engine {
    * @throws SaccadeError `ERR_SACCADE_DISPOSED`
    */
   stats(): EngineStats {
-    const { build, profile, tensors, memoryIfAny } = this.#instance;
+    const { build, profile, tensors, memoryIfAny, pool } = this.#instance;
+    const threadsReason = (pool === undefined ? this.#instance.threadsReason : pool.reason) as ThreadReason | undefined;
     const memory = memoryIfAny ?? this.#instance.memory("stats");
     return {
       build,
@@ -74,6 +80,8 @@ export class Engine {
       peakBytes: memory.peakBytes,
       memoryBytes: memory.byteLength,
       tensors,
+      threads: pool?.inUse ?? 1,
+      ...(threadsReason === undefined ? {} : { threadsReason }),
     };
   }
 
@@ -87,7 +95,7 @@ export class Engine {
     selfTest(this.#instance, "selfTest");
   }
 
-  /** Gives the engine's memory back; its tensors are disposed with it. May be called again. */
+  /** Ends the engine's threads and gives its memory back; its tensors are disposed with it. May be called again. */
   dispose(): void {
     this.#instance.dispose();
   }

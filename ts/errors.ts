@@ -29,6 +29,8 @@ export type StateErrorCode =
   | "ERR_SACCADE_OUT_OF_MEMORY"
   | "ERR_SACCADE_CORRUPT"
   | "ERR_SACCADE_SELF_TEST"
+  | "ERR_SACCADE_WORKER"
+  | "ERR_SACCADE_TIMEOUT"
   | "ERR_SACCADE_POISONED";
 
 /** Every code, whatever class carries it. */

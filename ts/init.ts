@@ -8,6 +8,8 @@ import { SaccadeError } from "./errors.ts";
 import { conflictOf, type ResolvedInit, resolveInit } from "./layout/init.ts";
 import { loadsOperators, moduleFor, moduleForSync, operatorsSource } from "./modules.ts";
 import { currentPlatform } from "./platform.ts";
+import { countThreads, threadsUnavailable } from "./threads/availability.ts";
+import type { CreateWorker } from "./threads/slot.ts";
 import { KIND_OPERATOR } from "./wasm/abi.ts";
 import { hasRelaxedSimd, hasSimd } from "./wasm/features.ts";
 import { type Build, instantiate, instantiateSync, type WasmInstance } from "./wasm/instance.ts";
@@ -46,8 +48,26 @@ export interface InitOptions {
   warmup?: boolean | undefined;
   /** Stops the loading; the promise then rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
-  /** Threads to use: this version runs on one. */
-  threads?: 1 | undefined;
+  /**
+   * Threads that share the work of a call, the calling one included: an integer from 1 to 64, or `"auto"` (the cores of the
+   * machine, at most 8, less one on the main thread of a page). Default 1. Results have the same bits for any number. With
+   * more than one the engine's memory is shared: a page must be cross-origin isolated, and `module` cannot be a compiled
+   * module. Where threads are not available ({@link capabilities} says why) the engine works on one.
+   */
+  threads?: number | "auto" | undefined;
+  /** Milliseconds without work after which threads end; the next call starts them again. Default 30,000. */
+  idleTimeoutMs?: number | undefined;
+  /**
+   * Makes the worker that a thread runs in, for bundlers and security policies that need it spelled out: it must run the file
+   * `saccade/thread` as a module.
+   *
+   * @example
+   * ```ts
+   * import ThreadWorker from "saccade/thread?worker"; // Vite
+   * await init({ threads: "auto", createWorker: () => new ThreadWorker() });
+   * ```
+   */
+  createWorker?: CreateWorker | undefined;
 }
 
 /** Options of {@link initSync}. */
@@ -62,7 +82,7 @@ export interface InitSyncOptions {
   memory?: MemoryOptions | undefined;
   /** As in {@link InitOptions.warmup}. */
   warmup?: boolean | undefined;
-  /** As in {@link InitOptions.threads}. */
+  /** Workers do not start synchronously: more than one thread needs {@link init}. */
   threads?: 1 | undefined;
 }
 
@@ -156,7 +176,10 @@ export async function createEngine(options?: InitOptions): Promise<Engine> {
   signal?.throwIfAborted();
   return signal === undefined
     ? makeEngine(resolved, undefined, "createEngine")
-    : abortable(makeEngine(resolved, signal, "createEngine"), signal, () => {});
+    : abortable(makeEngine(resolved, signal, "createEngine"), signal, (made) => {
+        // What is made all the same must not live on: it may have threads.
+        made.then((engine) => engine.dispose()).catch(() => {});
+      });
 }
 
 /** The instance for a call: that of `engine`, else the default one, which is made here where that can be done at once. */
@@ -221,7 +244,7 @@ function complete({ engine, options, promise }: NonNullable<typeof current>, lat
   const instance = instanceOf(engine, "init");
   const wanted = { ...options, operators: later.operators ?? options.operators };
   if (instance.hasOperators || !loadsOperators(wanted)) return promise;
-  const completed = moduleFor("operators", wanted, later.signal)
+  const completed = moduleFor("operators", wanted, later.signal, instance.pool?.change)
     .then((module) => instance.addOperators(module))
     .then(() => engine);
   return later.signal === undefined ? completed : abortable(completed, later.signal, () => {});
@@ -239,10 +262,14 @@ function follow(shared: Loading, signal: AbortSignal | undefined): Promise<Engin
   });
 }
 
-function abortable(promise: Promise<Engine>, signal: AbortSignal, onAbort: () => void): Promise<Engine> {
+function abortable(
+  promise: Promise<Engine>,
+  signal: AbortSignal,
+  onAbort: (promise: Promise<Engine>) => void,
+): Promise<Engine> {
   return new Promise((resolve, reject) => {
     const stop = (): void => {
-      onAbort();
+      onAbort(promise);
       reject(signal.reason);
     };
     signal.addEventListener("abort", stop, { once: true });
@@ -264,12 +291,20 @@ function assertSupported(build: Build, caller: string): void {
 
 async function makeEngine(options: ResolvedInit, signal: AbortSignal | undefined, caller: string): Promise<Engine> {
   assertSupported(options.build, caller);
+  const threads = countThreads(options.threads);
+  const reason = threads === 1 ? undefined : threadsUnavailable();
+  if (threads > 1 && reason === undefined) {
+    // A chunk of its own: who runs on one thread never loads it.
+    const { startThreads } = await import("./threads/start.ts");
+    return finish(await startThreads(options, threads, signal), options, caller);
+  }
   const [module, operators] = await Promise.all([
     moduleFor("attention", options, signal),
     loadsOperators(options) ? moduleFor("operators", options, signal) : undefined,
   ]);
   const instance = await instantiate(options.build, module, options.memory, operatorsSource(options));
   if (operators !== undefined) await instance.addOperators(operators);
+  instance.threadsReason = reason;
   return finish(instance, options, caller);
 }
 

@@ -7,7 +7,7 @@ import { SaccadeError } from "./errors.ts";
 import type { ResolvedInit } from "./layout/init.ts";
 import { currentPlatform } from "./platform.ts";
 import type { ModuleName, OperatorsSource } from "./wasm/instance.ts";
-import { loadError, loadModule, loadModuleSync, type WasmSource } from "./wasm/loader.ts";
+import { type BytesChange, loadError, loadModule, loadModuleSync, type WasmSource } from "./wasm/loader.ts";
 import { areOperatorsWanted } from "./wasm/wanted.ts";
 
 type Given = Pick<ResolvedInit, "build" | "module" | "operators">;
@@ -23,32 +23,44 @@ export async function moduleFor(
   name: ModuleName,
   options: Given,
   signal: AbortSignal | undefined,
+  change?: BytesChange,
 ): Promise<WebAssembly.Module> {
   const given = givenFor(name, options);
   const platform = currentPlatform();
   if (given !== undefined) {
-    return loadModule(given as WasmSource | PromiseLike<WasmSource>, `options.${optionFor(name)}`, platform, signal);
+    const source = given as WasmSource | PromiseLike<WasmSource>;
+    return loadModule(source, `options.${optionFor(name)}`, platform, signal, change);
   }
-  const key = `${options.build} ${name}`;
+  const key = keyOf(name, options, change);
   const url = platform.wasmUrl(options.build, name);
-  const module = compiled.get(key) ?? (await loadModule(url, "", platform, signal));
+  const module = compiled.get(key) ?? (await loadModule(url, "", platform, signal, change));
   compiled.set(key, module);
   return module;
 }
 
 /** The same at once, where a file can be read so. */
-export function moduleForSync(name: ModuleName, options: Given, caller: string): WebAssembly.Module {
+export function moduleForSync(
+  name: ModuleName,
+  options: Given,
+  caller: string,
+  change?: BytesChange,
+): WebAssembly.Module {
   const given = givenFor(name, options);
-  if (given !== undefined) return loadModuleSync(given, undefined, caller, `options.${optionFor(name)}`);
-  const key = `${options.build} ${name}`;
-  const module = compiled.get(key) ?? ownSync(name, options, caller);
+  if (given !== undefined) return loadModuleSync(given, undefined, caller, `options.${optionFor(name)}`, change);
+  const key = keyOf(name, options, change);
+  const module = compiled.get(key) ?? ownSync(name, options, caller, change);
   compiled.set(key, module);
   return module;
 }
 
 /** What gives an engine its operators when one is first called. */
-export function operatorsSource(options: Given): OperatorsSource {
-  return (caller) => moduleForSync("operators", options, caller);
+export function operatorsSource(options: Given, change?: BytesChange): OperatorsSource {
+  return (caller) => moduleForSync("operators", options, caller, change);
+}
+
+/** There is one change only, so that a module is compiled at most twice. */
+function keyOf(name: ModuleName, { build }: Given, change: BytesChange | undefined): string {
+  return `${build} ${name}${change === undefined ? "" : " shared"}`;
 }
 
 /**
@@ -64,7 +76,12 @@ function optionFor(name: ModuleName): string {
   return name === "attention" ? "module" : "operators";
 }
 
-function ownSync(name: ModuleName, { build, module }: Given, caller: string): WebAssembly.Module {
+function ownSync(
+  name: ModuleName,
+  { build, module }: Given,
+  caller: string,
+  change: BytesChange | undefined,
+): WebAssembly.Module {
   const { readSync, wasmUrl } = currentPlatform();
   if (readSync === undefined) {
     const advice =
@@ -85,5 +102,5 @@ function ownSync(name: ModuleName, { build, module }: Given, caller: string): We
   } catch (cause) {
     throw loadError(String(cause), { url: url.href, cause, hint: "is the file there?" });
   }
-  return loadModuleSync(bytes, url.href, caller, "");
+  return loadModuleSync(bytes, url.href, caller, "", change);
 }

@@ -2,6 +2,7 @@
  * What differs between the places this package runs in, said once by each entry.
  */
 
+import type { CreateWorker } from "./threads/slot.ts";
 import type { Build, ModuleName } from "./wasm/instance.ts";
 
 /** How an entry finds and reads the wasm that lies beside it. */
@@ -14,6 +15,10 @@ export interface Platform {
   readonly read?: (url: URL) => Promise<Uint8Array<ArrayBuffer>> | undefined;
   /** Reads a file synchronously: this is what makes lazy initialisation possible. */
   readonly readSync?: (url: URL) => Uint8Array<ArrayBuffer>;
+  /** How many cores there are, where the engine's own answer is not to be had. */
+  readonly cores?: () => number;
+  /** Makes workers that run the package's thread file; loaded only where threads are asked for. */
+  readonly workers: () => Promise<CreateWorker>;
 }
 
 let platform: Platform | undefined;

@@ -172,7 +172,8 @@ export class Tensor<D extends DType = DType> extends ResidentHandle {
     const { byteLength } = this.#resident;
     let copy: ArrayBuffer;
     try {
-      copy = memory.views().buffer.slice(address, address + byteLength);
+      // Not by slicing the buffer: of a shared one that gives a shared one.
+      copy = memory.views().u8.slice(address, address + byteLength).buffer;
     } catch (cause) {
       throw outOfMemory("Tensor.toPlain", byteLength, memory.liveBytes, memory.limitBytes, cause);
     }

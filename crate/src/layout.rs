@@ -15,6 +15,11 @@ use crate::error::{Error, Field, Reason};
 use crate::kernel::{MR, NR, ROW_STRIDE};
 use core::marker::PhantomData;
 
+/// Elements from one thread's workspace of `elements` to the next: whole cache lines, which two threads never share.
+pub fn stride(elements: usize) -> usize {
+    elements.next_multiple_of(16)
+}
+
 /// The sizes and strides of a view, in elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shape {

@@ -182,9 +182,13 @@ describe("options", () => {
       "RANGE",
       /initialMiB is 8, above options\.memory\.maximumMiB, which is 4/,
     ],
-    [{ threads: 2 }, "UNSUPPORTED", /options\.threads is 2; this version runs on one thread/],
-    [{ threads: "auto" }, "UNSUPPORTED", /options\.threads is "auto"/],
-    [{ idleTimeoutMs: 2 }, "UNSUPPORTED", /option "idleTimeoutMs" is not available in this version/],
+    [{ threads: 0 }, "RANGE", /options\.threads is 0; expected an integer from 1 to 64, or "auto"/],
+    [{ threads: 65 }, "RANGE", /options\.threads is 65/],
+    [{ threads: 1.5 }, "RANGE", /options\.threads is 1\.5/],
+    [{ threads: "all" }, "ARGUMENT", /options\.threads is "all"; expected a number or "auto"/],
+    [{ idleTimeoutMs: -1 }, "RANGE", /options\.idleTimeoutMs is -1; expected an integer from 0 to 2147483647/],
+    [{ idleTimeoutMs: "2" }, "ARGUMENT", /options\.idleTimeoutMs is "2"; expected a number/],
+    [{ createWorker: {} }, "ARGUMENT", /options\.createWorker is an object; expected a function that returns a Worker/],
     [{ signal: 1 }, "ARGUMENT", /options\.signal is 1; expected an AbortSignal/],
     [{ warmup: 1 }, "ARGUMENT", /options\.warmup is 1/],
   ])("%j", async (options, code, message) => {
@@ -238,7 +242,7 @@ describe("options", () => {
     expect(capabilities()).toEqual({
       simd: true,
       relaxedSimd: expect.any(Boolean),
-      threads: { available: false, reason: "not-built" },
+      threads: { available: true },
       float16Array: "Float16Array" in globalThis,
     });
   });

@@ -45,7 +45,7 @@ describe("the argument block", () => {
     expect(exports.plan(99, 0)).not.toBe(0);
     expect(exports.plan(1, 0)).not.toBe(0);
     expect(exports.plan(1, 0xfffffff0)).not.toBe(0);
-    expect(exports.run(1, 7, exports.heap_base(), 0, 0, 1)).not.toBe(0);
+    expect(exports.run(1, 7, exports.heap_base(), 0, 0, 1, 0)).not.toBe(0);
   });
 });
 
@@ -67,14 +67,14 @@ function patched(change: (module: binaryen.Module) => void): Uint8Array<ArrayBuf
 function trapping(module: binaryen.Module): void {
   const { i32 } = binaryen;
   const original = binaryen.getExportInfo(module.getExport("run")).value;
-  const args = Array.from({ length: 6 }, (_, index) => module.local.get(index, i32));
+  const args = Array.from({ length: 7 }, (_, index) => module.local.get(index, i32));
   const batch = module.i32.load(ATTENTION_OFFSETS.batch, 4, module.local.get(2, i32));
   const body = module.block(
     null,
     [module.if(module.i32.eq(batch, module.i32.const(77)), module.unreachable()), module.call(original, args, i32)],
     i32,
   );
-  module.addFunction("run_or_trap", binaryen.createType([i32, i32, i32, i32, i32, i32]), i32, [], body);
+  module.addFunction("run_or_trap", binaryen.createType([i32, i32, i32, i32, i32, i32, i32]), i32, [], body);
   module.removeExport("run");
   module.addFunctionExport("run_or_trap", "run");
 }
@@ -151,7 +151,7 @@ it("the generated types and ours name the same exports", async () => {
     abi_fingerprint: 0,
     abi_field: 1,
     plan: 2,
-    run: 6,
+    run: 7,
     shard_nodes: 3,
     shard_node: 4,
     shard_edge: 4,

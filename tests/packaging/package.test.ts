@@ -44,7 +44,10 @@ const read = (path: string): string => readFileSync(join(installed, path), "utf8
 describe("the tarball", () => {
   it("holds what it must and nothing else", () => {
     const fixed = files.filter((path) => !/^dist\/(types\/.*\.d\.ts|shared-[a-z-]+\.js(\.map)?)$/.test(path));
-    const names = ["browser", "interop", "nn-browser", "nn-node", "node", "vision-browser", "vision-node", "viz"];
+    const names = [
+      ...["browser", "interop", "nn-browser", "nn-node", "node"],
+      ...["thread-browser", "thread-node", "vision-browser", "vision-node", "viz"],
+    ];
     const entries = names.flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]);
     const modules = ["fast", "strict"].flatMap((build) => [
       `dist/saccade.${build}.operators.wasm`,
@@ -75,7 +78,12 @@ describe("the tarball", () => {
     );
     for (const target of targets) expect(files).toContain(target.replace(/^\.\//, ""));
     // Each entry says what its platform can do when it runs: a bundler must not drop that.
-    const entries = ["node", "browser", "nn-node", "nn-browser", "vision-node", "vision-browser"];
+    const entries = ["node", "browser", "thread-node", "thread-browser"].concat([
+      "nn-node",
+      "nn-browser",
+      "vision-node",
+      "vision-browser",
+    ]);
     expect(manifest.sideEffects).toEqual(entries.map((name) => `./dist/${name}.js`));
   });
 
@@ -88,9 +96,9 @@ describe("the tarball", () => {
     for (const path of files.filter((each) => each.endsWith(".map"))) expect(read(path), path).not.toContain(root);
   });
 
-  it("only the Node entry names a module of Node", () => {
+  it("only the files for Node name a module of Node", () => {
     const naming = files.filter((path) => path.endsWith(".js") && /from\s*["']node:/.test(read(path)));
-    expect(naming).toEqual(["dist/node.js"]);
+    expect(naming).toEqual(["dist/node.js", "dist/shared-node.js", "dist/thread-node.js"]);
   });
 });
 

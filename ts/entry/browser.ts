@@ -19,6 +19,7 @@ const urls = {
 
 setPlatform({
   wasmUrl: (build, module) => urls[build][module](),
+  workers: async () => (await import("../threads/create/browser.ts")).createWorker,
 });
 
 export * from "../index.ts";

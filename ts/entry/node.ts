@@ -7,6 +7,7 @@
 
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { pathToFileURL } from "node:url";
 import { setPlatform } from "../platform.ts";
 
@@ -27,6 +28,8 @@ setPlatform({
   toUrl: (reference) => (/^[a-z][a-z0-9+.-]+:/i.test(reference) ? new URL(reference) : pathToFileURL(reference)),
   read: (url) => (url.protocol === "file:" ? readFile(url).then((bytes) => new Uint8Array(bytes)) : undefined),
   readSync: (url) => new Uint8Array(readFileSync(url)),
+  cores: availableParallelism,
+  workers: async () => (await import("../threads/create/node.ts")).createWorker,
 });
 
 export * from "../index.ts";

@@ -3,16 +3,20 @@
  */
 
 import { describe, SaccadeError, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { MOST_THREADS } from "../threads/availability.ts";
+import type { CreateWorker } from "../threads/slot.ts";
 import type { Build, MemorySize } from "../wasm/instance.ts";
 import { optionNames, proveBoolean, proveWord, unknownOption } from "./options.ts";
 
-const KNOWN = ["module", "operators", "build", "memory", "warmup", "signal", "threads"];
 const KNOWN_SYNC = ["module", "operators", "build", "memory", "warmup", "threads"];
-const LATER = ["idleTimeoutMs", "createWorker"];
+const KNOWN = [...KNOWN_SYNC, "signal", "idleTimeoutMs", "createWorker"];
 
 const PAGES_PER_MIB = 16;
 const DEFAULT_INITIAL_MIB = 2;
 const LARGEST_MIB = 4096;
+const DEFAULT_IDLE_MS = 30_000;
+/** The longest that timers can wait. */
+const MOST_MS = 2 ** 31 - 1;
 
 /** What was really given of the options that shape an engine. */
 export interface GivenInit {
@@ -21,6 +25,9 @@ export interface GivenInit {
   build?: unknown;
   initialMiB?: number;
   maximumMiB?: number;
+  threads?: number | "auto";
+  idleTimeoutMs?: number;
+  createWorker?: CreateWorker;
 }
 
 /** Resolved options of initialisation. */
@@ -31,6 +38,9 @@ export interface ResolvedInit {
   readonly memory: MemorySize;
   readonly warmup: boolean;
   readonly signal: AbortSignal | undefined;
+  readonly threads: number | "auto";
+  readonly idleTimeoutMs: number;
+  readonly createWorker: CreateWorker | undefined;
   /** To compare one initialisation with another. */
   readonly given: Readonly<GivenInit>;
 }
@@ -39,25 +49,23 @@ export interface ResolvedInit {
 export function resolveInit(options: unknown, caller: string): ResolvedInit {
   const known = caller === "initSync" ? KNOWN_SYNC : KNOWN;
   const values: Partial<
-    Record<"module" | "operators" | "build" | "memory" | "warmup" | "signal" | "threads", unknown>
+    Record<
+      "module" | "operators" | "build" | "memory" | "warmup" | "signal" | "threads" | "idleTimeoutMs" | "createWorker",
+      unknown
+    >
   > = {};
   for (const name of optionNames(options, caller)) {
     const value = (options as Record<string, unknown>)[name];
-    if (value === undefined && (known.includes(name) || LATER.includes(name))) continue;
-    if (!known.includes(name)) throw unknownOption(name, known, LATER, caller);
+    if (!known.includes(name)) throw unknownOption(name, known, [], caller);
+    if (value === undefined) continue;
     values[name as keyof typeof values] = value;
   }
-  const { module, operators, build, memory, warmup, signal, threads } = values;
-  if (threads !== undefined && threads !== 1) {
-    throw new SaccadeError(
-      "ERR_SACCADE_UNSUPPORTED",
-      `${caller}: options.threads is ${describe(threads)}; this version runs on one thread (threads: 1)`,
-    );
-  }
+  const { module, operators, build, memory, warmup, signal } = values;
   const given: GivenInit = {};
   if (module !== undefined) given.module = module instanceof URL ? module.href : module;
   if (operators !== undefined) given.operators = operators instanceof URL ? operators.href : operators;
   if (build !== undefined) given.build = build;
+  const threads = resolveThreads(values, given, caller);
   return Object.freeze({
     module,
     operators,
@@ -65,8 +73,57 @@ export function resolveInit(options: unknown, caller: string): ResolvedInit {
     memory: resolveMemory(memory, given, caller),
     warmup: warmup === undefined ? false : proveBoolean(warmup, caller, "warmup"),
     signal: proveSignal(signal, caller),
+    ...threads,
     given: Object.freeze(given),
   });
+}
+
+function resolveThreads(
+  values: { readonly threads?: unknown; readonly idleTimeoutMs?: unknown; readonly createWorker?: unknown },
+  given: GivenInit,
+  caller: string,
+): Pick<ResolvedInit, "threads" | "idleTimeoutMs" | "createWorker"> {
+  const { threads, idleTimeoutMs, createWorker } = values;
+  if (threads !== undefined) given.threads = threads === "auto" ? threads : proveThreads(threads, caller);
+  if (caller === "initSync" && threads !== undefined && threads !== 1) {
+    throw new SaccadeError(
+      "ERR_SACCADE_UNSUPPORTED",
+      `initSync: options.threads is ${describe(threads)}, but workers do not start synchronously; use await init()`,
+    );
+  }
+  if (idleTimeoutMs !== undefined) {
+    given.idleTimeoutMs = proveNumber(idleTimeoutMs, 0, MOST_MS, caller, "idleTimeoutMs");
+  }
+  if (createWorker !== undefined) {
+    if (typeof createWorker !== "function") {
+      throw new SaccadeTypeError(
+        "ERR_SACCADE_ARGUMENT",
+        `${caller}: options.createWorker is ${describe(createWorker)}; expected a function that returns a Worker`,
+      );
+    }
+    given.createWorker = createWorker as CreateWorker;
+  }
+  return {
+    threads: given.threads ?? 1,
+    idleTimeoutMs: given.idleTimeoutMs ?? DEFAULT_IDLE_MS,
+    createWorker: given.createWorker,
+  };
+}
+
+function proveThreads(threads: unknown, caller: string): number {
+  if (typeof threads !== "number") {
+    throw new SaccadeTypeError(
+      "ERR_SACCADE_ARGUMENT",
+      `${caller}: options.threads is ${describe(threads)}; expected a number or "auto"`,
+    );
+  }
+  if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS) {
+    throw new SaccadeRangeError(
+      "ERR_SACCADE_RANGE",
+      `${caller}: options.threads is ${describe(threads)}; expected an integer from 1 to ${MOST_THREADS}, or "auto"`,
+    );
+  }
+  return threads;
 }
 
 function resolveMemory(memory: unknown, given: GivenInit, caller: string): MemorySize {
@@ -95,16 +152,20 @@ function resolveMemory(memory: unknown, given: GivenInit, caller: string): Memor
 }
 
 function proveMiB(value: unknown, caller: string, name: string): number {
+  return proveNumber(value, 1, LARGEST_MIB, caller, `memory.${name}`);
+}
+
+function proveNumber(value: unknown, least: number, most: number, caller: string, name: string): number {
   if (typeof value !== "number") {
     throw new SaccadeTypeError(
       "ERR_SACCADE_ARGUMENT",
-      `${caller}: options.memory.${name} is ${describe(value)}; expected a number`,
+      `${caller}: options.${name} is ${describe(value)}; expected a number`,
     );
   }
-  if (!Number.isInteger(value) || value < 1 || value > LARGEST_MIB) {
+  if (!Number.isInteger(value) || value < least || value > most) {
     throw new SaccadeRangeError(
       "ERR_SACCADE_RANGE",
-      `${caller}: options.memory.${name} is ${describe(value)}; expected an integer from 1 to ${LARGEST_MIB}`,
+      `${caller}: options.${name} is ${describe(value)}; expected an integer from ${least} to ${most}`,
     );
   }
   return value;
@@ -129,6 +190,9 @@ export function conflictOf(earlier: ResolvedInit, later: ResolvedInit): string |
     build: earlier.build,
     initialMiB: earlier.memory.initialPages / PAGES_PER_MIB,
     maximumMiB: earlier.memory.maximumPages / PAGES_PER_MIB,
+    threads: earlier.threads,
+    idleTimeoutMs: earlier.idleTimeoutMs,
+    ...(earlier.createWorker === undefined ? {} : { createWorker: earlier.createWorker }),
   };
   const names = Object.keys(later.given) as (keyof GivenInit)[];
   return names.find((name) => !Object.is(later.given[name], effective[name]));

@@ -254,7 +254,7 @@ function addressInside(
   name: string,
 ): number {
   const memory = instance.memory(caller);
-  if (memory.views().buffer !== buffer) return -1;
+  if (!memory.owns(buffer)) return -1;
   if (byteLength === 0) return memory.emptyAddress;
   if (!memory.isHeld(address, byteLength)) {
     throw new SaccadeError(

@@ -16,8 +16,8 @@ export interface KernelExports {
   abi_field(index: number): number;
   /** Validates the block at `args`, writes its `plan_*` fields, returns a status. */
   plan(kind: number, args: number): number;
-  /** Runs the tiles `[from, to)` of a phase in a pass, returns a status. */
-  run(kind: number, phase: number, args: number, pass: number, from: number, to: number): number;
+  /** Runs the tiles `[from, to)` of a phase in a pass on a thread (0: the one that calls), returns a status. */
+  run(kind: number, phase: number, args: number, pass: number, from: number, to: number, thread: number): number;
   /** How many finished states per row a part of keys `[start, end)` of `total` ships. */
   shard_nodes(start: number, end: number, total: number): number;
   /** The first block of its state `index`. */
@@ -131,6 +131,8 @@ export const ATTENTION_FIELDS = [
   ["plan_passes", "u32"],
   ["plan_pack_tiles", "u32"],
   ["plan_attend_tiles", "u32"],
+  ["plan_workspace_byte_length", "u32"],
+  ["plan_work", "u32"],
   ["partial", "u32"],
   ["cache", "u32"],
 ] as const satisfies readonly (readonly [string, keyof typeof KINDS])[];

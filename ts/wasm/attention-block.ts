@@ -36,7 +36,6 @@ const FLAGS = word("flags");
 const BATCH = word("batch");
 const NUM_HEADS = word("num_heads");
 const NUM_KV_HEADS = word("num_kv_heads");
-const HEAD_DIM = word("head_dim");
 const VALUE_HEAD_DIM = word("value_head_dim");
 const MASK = word("mask");
 const MASK_WIDTH = word("mask_width");
@@ -65,6 +64,7 @@ export const CACHE: number = word("cache");
 /** Fields that also change between the sequences of a packed call. */
 export const Q_LEN: number = word("q_len");
 export const KV_LEN: number = word("kv_len");
+export const HEAD_DIM: number = word("head_dim");
 export const QUERY: number = word("query");
 export const KEY: number = word("key");
 export const VALUE: number = word("value");
@@ -78,6 +78,8 @@ export const PLAN_SCRATCH_BYTE_LENGTH: number = word("plan_scratch_byte_length")
 export const PLAN_PASSES: number = word("plan_passes");
 export const PLAN_PACK_TILES: number = word("plan_pack_tiles");
 export const PLAN_ATTEND_TILES: number = word("plan_attend_tiles");
+export const PLAN_WORKSPACE_BYTE_LENGTH: number = word("plan_workspace_byte_length");
+export const PLAN_WORK: number = word("plan_work");
 
 /** The part of a call that {@link writeSizes} writes. */
 export type SizesOfBlock = Pick<

@@ -7,6 +7,7 @@ import { ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
 import { KIND_ATTENTION, VIEW_POINTER } from "./abi.ts";
 import {
   CACHE,
+  HEAD_DIM,
   KEY,
   KV_LEN,
   KV_LENGTHS,
@@ -16,6 +17,8 @@ import {
   PLAN_PACK_TILES,
   PLAN_PASSES,
   PLAN_SCRATCH_BYTE_LENGTH,
+  PLAN_WORK,
+  PLAN_WORKSPACE_BYTE_LENGTH,
   type PlacedModifiers,
   Q_LEN,
   Q_OFFSET,
@@ -31,7 +34,7 @@ import {
   writeWeights,
 } from "./attention-block.ts";
 import type { AttentionCall, Destination, Modifiers, Sequences, WeightsCall } from "./call.ts";
-import { PHASE_ATTEND, PHASE_PACK, plan, runTiles } from "./dispatch.ts";
+import { PHASE_ATTEND, PHASE_PACK, type Phase, plan, runTiles, type Steps, threadsFor } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
 import type { LinearMemory, MemoryViews } from "./memory.ts";
 import { fillInput, newData, type Placed, placeContiguous, placeInput, placeOutput, takeOut } from "./place.ts";
@@ -53,14 +56,59 @@ export function runAttention(instance: WasmInstance, call: AttentionCall): Atten
   const memory = instance.memory(call.caller);
   const mark = memory.scratch.mark();
   try {
-    return runPlaced(instance, memory, call);
+    const begun = begin(instance, memory, call);
+    if (begun.places === undefined) return begun.outcome;
+    const block = instance.argumentBlock;
+    if (call.sequences === undefined) runBlock(instance, memory, block, call.caller);
+    else {
+      for (const _ of eachSequence(memory, block, call, call.sequences, begun.places)) {
+        runBlock(instance, memory, block, call.caller);
+      }
+    }
+    return end(memory, call, begun.outcome, begun.places);
   } finally {
     memory.scratch.release(mark);
   }
 }
 
-function runPlaced(instance: WasmInstance, memory: LinearMemory, call: AttentionCall): AttentionOutcome {
-  const { caller, out, lse, weights, tap, batch, sequences } = call;
+/** As {@link runAttention}, phase by phase. */
+export function* attentionSteps(instance: WasmInstance, call: AttentionCall): Steps<AttentionOutcome> {
+  const memory = instance.memory(call.caller);
+  const mark = memory.scratch.mark();
+  try {
+    const begun = begin(instance, memory, call);
+    if (begun.places === undefined) return begun.outcome;
+    const block = instance.argumentBlock;
+    if (call.sequences === undefined) yield* blockSteps(instance, memory, block, call.caller);
+    else {
+      for (const _ of eachSequence(memory, block, call, call.sequences, begun.places)) {
+        yield* blockSteps(instance, memory, block, call.caller);
+      }
+    }
+    return end(memory, call, begun.outcome, begun.places);
+  } finally {
+    memory.scratch.release(mark);
+  }
+}
+
+/** Where a call that is under way has its operands and results. */
+interface CallPlaces extends PlacedCall {
+  readonly out: Placed;
+  readonly lse: Placed | undefined;
+  readonly lseAddress: number;
+  readonly weights: PlacedWeights | undefined;
+  readonly tap: Placed | undefined;
+}
+
+interface Begun {
+  readonly outcome: AttentionOutcome;
+  /** Undefined where there is nothing to run. */
+  readonly places: CallPlaces | undefined;
+}
+
+/** Places operands and results and fills the argument block. */
+function begin(instance: WasmInstance, memory: LinearMemory, call: AttentionCall): Begun {
+  const { caller, out, lse, weights, tap, batch } = call;
   // New result arrays come first: if the JavaScript heap refuses one, nothing has been written anywhere.
   const outData = newData(out, memory, caller);
   const lseData = lse === undefined ? undefined : newData(lse, memory, caller);
@@ -79,7 +127,7 @@ function runPlaced(instance: WasmInstance, memory: LinearMemory, call: Attention
   if (rows === 0) {
     // Without heads their mean is still a matrix: of zeros, as a new array has them.
     if (weights !== undefined && weightsData === undefined) clear(weights.values, memory, caller);
-    return outcome;
+    return { outcome, places: undefined };
   }
 
   const placed = placeCall(memory, call);
@@ -90,7 +138,7 @@ function runPlaced(instance: WasmInstance, memory: LinearMemory, call: Attention
   const weightsPlaces = weights === undefined ? undefined : placeWeights(weights, call.qLen, memory, caller);
   const tapPlace = tap === undefined ? undefined : placeContiguous(tap.scores, memory, caller);
 
-  let views = memory.views();
+  const views = memory.views();
   writeCall(instance, memory, call, placed, views);
   const block = instance.argumentBlock;
   const base = block >>> 2;
@@ -102,19 +150,29 @@ function runPlaced(instance: WasmInstance, memory: LinearMemory, call: Attention
     writeWeights(u32, base, weights, weightsPlaces.values, weightsPlaces.extra?.address ?? 0);
   }
   if (tap !== undefined && tapPlace !== undefined) writeTap(u32, base, tap.stage, tapPlace);
+  return {
+    outcome,
+    places: { ...placed, out: outPlace, lse: lsePlace, lseAddress, weights: weightsPlaces, tap: tapPlace },
+  };
+}
 
-  if (sequences === undefined) runBlock(instance, memory, block, caller);
-  else runSequences(instance, memory, block, call, sequences, { ...placed, out: outPlace });
-
-  views = memory.views();
-  takeOut(out, outPlace, outData, views);
-  if (lse !== undefined && lsePlace !== undefined) takeOut(lse, lsePlace, lseData, views);
-  if (weights !== undefined && weightsPlaces !== undefined) {
-    takeOut(weights.values, weightsPlaces.values, weightsData, views);
-    if (weights.kind === "top-k") takeOut(weights.indices, weightsPlaces.extra!, indicesData, views);
+/** Takes the results out. */
+function end(
+  memory: LinearMemory,
+  call: AttentionCall,
+  outcome: AttentionOutcome,
+  places: CallPlaces,
+): AttentionOutcome {
+  const { out, lse, weights, tap } = call;
+  const views = memory.views();
+  takeOut(out, places.out, outcome.out, views);
+  if (lse !== undefined && places.lse !== undefined) takeOut(lse, places.lse, outcome.lse, views);
+  if (weights !== undefined && places.weights !== undefined) {
+    takeOut(weights.values, places.weights.values, outcome.weights, views);
+    if (weights.kind === "top-k") takeOut(weights.indices, places.weights.extra!, outcome.indices, views);
   }
-  if (tap !== undefined && tapPlace !== undefined) takeOut(tap.scores, tapPlace, scoresData, views);
-  if (call.findEmptyRow) outcome.emptyRow = findEmptyRow(views.f32, lseAddress >>> 2, call);
+  if (tap !== undefined && places.tap !== undefined) takeOut(tap.scores, places.tap, outcome.scores, views);
+  if (call.findEmptyRow) outcome.emptyRow = findEmptyRow(views.f32, places.lseAddress >>> 2, call);
   return outcome;
 }
 
@@ -177,37 +235,68 @@ export function writeCall(
   }
 }
 
-/** Plans the attention block at `block`, gives it its scratch memory, and runs all passes. */
-export function runBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): void {
+/** Tiles of each pass, and about how much a pass has to do. */
+interface BlockPlan {
+  readonly passes: number;
+  readonly packTiles: number;
+  readonly packWork: number;
+  readonly attendTiles: number;
+  readonly attendWork: number;
+}
+
+/** Plans the attention block at `block` and gives it its scratch memory. */
+function planBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): BlockPlan {
   plan(instance, KIND_ATTENTION, block, caller);
   const base = block >>> 2;
   let u32 = memory.views().u32;
-  const scratchByteLength = u32[base + PLAN_SCRATCH_BYTE_LENGTH]!;
   const passes = u32[base + PLAN_PASSES]!;
   const packTiles = u32[base + PLAN_PACK_TILES]!;
   const attendTiles = u32[base + PLAN_ATTEND_TILES]!;
+  const attendWork = Math.floor(u32[base + PLAN_WORK]! / Math.max(1, passes));
+  // 64 keys of a tile; packing an element takes as long as several multiply-adds.
+  const packWork = Math.floor((packTiles * 64 * u32[base + HEAD_DIM]! * 4) / 1024);
+  const scratchByteLength =
+    u32[base + PLAN_SCRATCH_BYTE_LENGTH]! +
+    (threadsFor(instance, attendWork) - 1) * u32[base + PLAN_WORKSPACE_BYTE_LENGTH]!;
   const scratch = memory.scratch.allocate(scratchByteLength, caller);
   u32 = memory.views().u32;
   u32[base + SCRATCH] = scratch;
   u32[base + SCRATCH_BYTE_LENGTH] = scratchByteLength;
+  return { passes, packTiles, packWork, attendTiles, attendWork };
+}
+
+/** Plans the attention block at `block`, gives it its scratch memory, and runs all passes. */
+export function runBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): void {
+  const { passes, packTiles, packWork, attendTiles, attendWork } = planBlock(instance, memory, block, caller);
   for (let pass = 0; pass < passes; pass++) {
-    runTiles(instance, KIND_ATTENTION, PHASE_PACK, block, pass, packTiles, caller);
-    runTiles(instance, KIND_ATTENTION, PHASE_ATTEND, block, pass, attendTiles, caller);
+    runTiles(instance, KIND_ATTENTION, PHASE_PACK, block, pass, packTiles, packWork, caller);
+    runTiles(instance, KIND_ATTENTION, PHASE_ATTEND, block, pass, attendTiles, attendWork, caller);
+  }
+}
+
+/** As {@link runBlock}, phase by phase. */
+export function* blockSteps(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): Steps<void> {
+  const { passes, packTiles, packWork, attendTiles, attendWork } = planBlock(instance, memory, block, caller);
+  const phase = (phase: number, pass: number, tiles: number, work: number): Phase => {
+    return { kind: KIND_ATTENTION, phase, block, pass, tiles, work };
+  };
+  for (let pass = 0; pass < passes; pass++) {
+    if (packTiles > 0) yield phase(PHASE_PACK, pass, packTiles, packWork);
+    yield phase(PHASE_ATTEND, pass, attendTiles, attendWork);
   }
 }
 
 /**
  * The one loop over packed sequences: each is a call of its own whose views begin further on. The block holds the
- * whole call; only lengths and pointers change.
+ * whole call; only lengths and pointers change. What is allocated between two steps is free after them.
  */
-function runSequences(
-  instance: WasmInstance,
+function* eachSequence(
   memory: LinearMemory,
   block: number,
   call: AttentionCall,
   sequences: Sequences,
   places: { readonly query: Placed; readonly key: Placed; readonly value: Placed; readonly out: Placed },
-): void {
+): Generator<void, void, void> {
   const base = block >>> 2;
   const { seq } = call.axes;
   const { u32: whole } = memory.views();
@@ -236,11 +325,8 @@ function runSequences(
     u32[base + SCRATCH] = memory.emptyAddress;
     u32[base + SCRATCH_BYTE_LENGTH] = 0;
     const mark = memory.scratch.mark();
-    try {
-      runBlock(instance, memory, block, call.caller);
-    } finally {
-      memory.scratch.release(mark);
-    }
+    yield;
+    memory.scratch.release(mark);
   }
 }
 

@@ -67,7 +67,7 @@ export function appendRows(
     u32[base + N] = n;
     u32[base + STARTS] = lists;
     u32[base + COUNTS] = lists + 4 * starts.length;
-    const status = statusOfTiles(instance, KIND_CACHE, PHASE_APPEND, block, 0, 1, caller);
+    const status = statusOfTiles(instance, KIND_CACHE, PHASE_APPEND, block, 0, 0, 1, caller);
     if (status === 0) return undefined;
     const about = refusedValue(status);
     if (about === "key" || about === "value") return about;
@@ -96,7 +96,7 @@ export function readRows(
     u32[base + N] = n;
     u32[base + STARTS] = 0;
     u32[base + COUNTS] = from;
-    runTiles(instance, KIND_CACHE, PHASE_READ, block, 0, 1, caller);
+    runTiles(instance, KIND_CACHE, PHASE_READ, block, 0, 1, 0, caller);
   } finally {
     scratch.release(mark);
   }

@@ -1,15 +1,62 @@
 /**
- * The one loop over tiles: every kernel call goes through here. On one thread a phase is one call over all its
- * tiles. Dispatch chooses who computes a tile and when, never the arithmetic.
+ * Where tiles are run. A call is a sequence of phases, and the tiles of a phase are independent of each other: on one
+ * thread a phase is one call over all its tiles, on several it is handed to the pool where there is enough to do, and a
+ * call that must not block takes it from a {@link Steps} generator and runs it as it sees fit. Dispatch chooses who
+ * computes a tile and when, never the arithmetic.
  */
 
 import { describeStatus, STATUS_SIZE } from "./abi.ts";
 import type { WasmInstance } from "./instance.ts";
+import type { BytesChange } from "./loader.ts";
 import { outOfMemory } from "./memory.ts";
 
 /** Phases of the attention kind. */
 export const PHASE_PACK = 0;
 export const PHASE_ATTEND = 1;
+
+/** A phase of a call, all of whose tiles are to be run. */
+export interface Phase {
+  readonly kind: number;
+  readonly phase: number;
+  /** Address of the argument block. */
+  readonly block: number;
+  readonly pass: number;
+  readonly tiles: number;
+  /** About how much there is to do, in units of 1,024 multiply-adds of the micro-kernel. */
+  readonly work: number;
+}
+
+/**
+ * A call that is run phase by phase: whoever drives it runs all tiles of each phase before it asks for the next. Until
+ * it has ended (or `return` has been called on it) the instance belongs to it.
+ */
+export type Steps<R> = Generator<Phase, R, undefined>;
+
+/** Threads that share the tiles of a phase: what the pool is to this layer, which never loads it. */
+export interface TilePool {
+  /** Threads that scratch memory is needed for, the calling one included. */
+  readonly threads: number;
+  /** Threads that take tiles now, the calling one included, and why they are fewer than were asked for. */
+  readonly inUse: number;
+  readonly reason: string | undefined;
+  /** What a wasm file must undergo to be the module of a thread. */
+  readonly change: BytesChange;
+  /** Runs all tiles of a phase and returns the first status that is not 0. */
+  run(phase: Phase, caller: string): number;
+  /** Ends all threads. */
+  dispose(): void;
+}
+
+/**
+ * What is worth sharing, in {@link Phase.work}: about 200 microseconds on one thread. Below it, waking others costs more
+ * than they save.
+ */
+export const SHARED_WORK = 4096;
+
+/** Threads that a call with this much to do may use: what its scratch memory is measured for. */
+export function threadsFor(instance: WasmInstance, work: number): number {
+  return instance.pool === undefined || work < SHARED_WORK ? 1 : instance.pool.threads;
+}
 
 /** Validates the block and lets the wasm write its plan into it. */
 export function plan(instance: WasmInstance, kind: number, block: number, caller: string): void {
@@ -23,7 +70,7 @@ export function plan(instance: WasmInstance, kind: number, block: number, caller
   if (status !== 0) throw refused(instance, status >>> 0, caller);
 }
 
-/** Runs the tiles `[0, tiles)` of a phase in a pass. */
+/** Runs the tiles `[0, tiles)` of a phase in a pass; they are `work` all together. */
 export function runTiles(
   instance: WasmInstance,
   kind: number,
@@ -31,27 +78,48 @@ export function runTiles(
   block: number,
   pass: number,
   tiles: number,
+  work: number,
   caller: string,
 ): void {
-  const status = statusOfTiles(instance, kind, phase, block, pass, tiles, caller);
+  const { pool } = instance;
+  const status =
+    pool === undefined || work < SHARED_WORK || tiles < 2
+      ? statusOfTiles(instance, kind, phase, block, pass, 0, tiles, caller)
+      : pool.run({ kind, phase, block, pass, tiles, work }, caller);
   if (status !== 0) throw refused(instance, status, caller);
 }
 
-/** As {@link runTiles}; the status is the caller's business. */
+/** Runs the tiles `[from, to)` of a phase in a pass on this thread; the status is the caller's business. */
 export function statusOfTiles(
   instance: WasmInstance,
   kind: number,
   phase: number,
   block: number,
   pass: number,
-  tiles: number,
+  from: number,
+  to: number,
   caller: string,
 ): number {
   const exports = instance.exportsFor(kind, caller);
   try {
-    return exports.run(kind, phase, block, pass, 0, tiles) >>> 0;
+    return exports.run(kind, phase, block, pass, from, to, 0) >>> 0;
   } catch (trap) {
     throw instance.poison(caller, trap);
+  }
+}
+
+/** Runs a call to its end at once. */
+export function drive<R>(instance: WasmInstance, steps: Steps<R>, caller: string): R {
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+    const { kind, phase, block, pass, tiles, work } = step.value;
+    try {
+      runTiles(instance, kind, phase, block, pass, tiles, work, caller);
+    } catch (error) {
+      steps.return(undefined as never);
+      throw error;
+    }
   }
 }
 

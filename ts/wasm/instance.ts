@@ -16,6 +16,7 @@ import {
   OPERATOR_EXPORT_NAMES,
   type OperatorExports,
 } from "./abi.ts";
+import type { TilePool } from "./dispatch.ts";
 import { roundUp } from "./heap.ts";
 import { forbiddenError } from "./loader.ts";
 import { LinearMemory, PAGE_BYTE_LENGTH } from "./memory.ts";
@@ -43,14 +44,21 @@ export interface MemorySize {
 export class WasmInstance {
   readonly build: Build;
   readonly exports: KernelExports;
+  /** The memory as the wasm sees it: what further threads are given. */
+  readonly wasmMemory: WebAssembly.Memory;
   /** Address of the attention argument block; it is there as long as the instance. */
   readonly argumentBlock: number;
   /** Address of the operators' argument block, likewise. */
   readonly operatorBlock: number;
   /** Tensors that live in this memory. */
   tensors = 0;
+  /** The threads that share this memory; undefined on one thread. */
+  pool: TilePool | undefined;
+  /** The operators' module, once it has been loaded. */
+  operatorsModule: WebAssembly.Module | undefined;
+  /** Why there is no pool though more than one thread was asked for. */
+  threadsReason: string | undefined;
   #memory: LinearMemory | undefined;
-  readonly #raw: WebAssembly.Memory;
   readonly #source: OperatorsSource;
   #operators: OperatorExports | undefined;
   #trap: { readonly cause: unknown } | undefined;
@@ -68,7 +76,7 @@ export class WasmInstance {
   ) {
     this.build = build;
     this.exports = exports;
-    this.#raw = memory;
+    this.wasmMemory = memory;
     this.#source = operators;
     this.argumentBlock = HEAP_START;
     this.operatorBlock = roundUp(this.argumentBlock + ATTENTION_BYTE_LENGTH);
@@ -91,7 +99,11 @@ export class WasmInstance {
   /** The functions that run a kind of call; those of the operators are loaded when they are first asked for. */
   exportsFor(kind: number, caller: string): OperatorExports {
     if (kind !== KIND_OPERATOR) return this.exports;
-    this.#operators ??= this.#behind(linkSync(this.#source(caller), this.#raw, OPERATOR_EXPORT_NAMES));
+    if (this.#operators === undefined) {
+      const module = this.#source(caller);
+      this.#operators = this.#behind(linkSync(module, this.wasmMemory, OPERATOR_EXPORT_NAMES));
+      this.operatorsModule = module;
+    }
     return this.#operators;
   }
 
@@ -102,7 +114,9 @@ export class WasmInstance {
 
   /** Takes the operators' module without blocking. */
   async addOperators(module: WebAssembly.Module): Promise<void> {
-    this.#operators ??= this.#behind(await link(module, this.#raw, OPERATOR_EXPORT_NAMES));
+    if (this.#operators !== undefined) return;
+    this.#operators = this.#behind(await link(module, this.wasmMemory, OPERATOR_EXPORT_NAMES));
+    this.operatorsModule = module;
   }
 
   /** The operators' constants lie behind attention's: nothing else tells a file from the other by what it exports. */
@@ -133,6 +147,8 @@ export class WasmInstance {
 
   /** Gives the memory back (to the garbage collector). May be called again. */
   dispose(): void {
+    this.pool?.dispose();
+    this.pool = undefined;
     this.#memory = undefined;
     this.tensors = 0;
   }
@@ -179,9 +195,9 @@ function notOurs(reason: string, cause?: unknown): SaccadeError {
   });
 }
 
-function newMemory({ initialPages, maximumPages }: MemorySize): WebAssembly.Memory {
+function newMemory({ initialPages, maximumPages }: MemorySize, shared: boolean): WebAssembly.Memory {
   try {
-    return new WebAssembly.Memory({ initial: initialPages, maximum: maximumPages });
+    return new WebAssembly.Memory({ initial: initialPages, maximum: maximumPages, shared });
   } catch (cause) {
     const requestedBytes = initialPages * PAGE_BYTE_LENGTH;
     const limitBytes = maximumPages * PAGE_BYTE_LENGTH;
@@ -245,19 +261,20 @@ export function instantiateSync(
   size: MemorySize,
   operators: OperatorsSource,
 ): WasmInstance {
-  const memory = newMemory(size);
+  const memory = newMemory(size, false);
   const exports: KernelExports = linkSync(module, memory, EXPORT_NAMES);
   return new WasmInstance(build, exports, memory, size.maximumPages, operators);
 }
 
-/** Instantiates attention's module without blocking. */
+/** Instantiates attention's module without blocking; `shared` says which kind of memory it asks for. */
 export async function instantiate(
   build: Build,
   module: WebAssembly.Module,
   size: MemorySize,
   operators: OperatorsSource,
+  shared = false,
 ): Promise<WasmInstance> {
-  const memory = newMemory(size);
+  const memory = newMemory(size, shared);
   const exports: KernelExports = await link(module, memory, EXPORT_NAMES);
   return new WasmInstance(build, exports, memory, size.maximumPages, operators);
 }

@@ -17,19 +17,55 @@ export interface SourceReader {
 
 const WASM_MAGIC = [0x00, 0x61, 0x73, 0x6d];
 
+/** Changes a wasm file before it is compiled: threads need a memory import that says so. */
+export type BytesChange = (bytes: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>;
+
 /** Compiles a source, which came in the option `option`; `signal` stops a download. */
 export async function loadModule(
   source: WasmSource | PromiseLike<WasmSource>,
   option: string,
   reader: SourceReader,
   signal: AbortSignal | undefined,
+  change?: BytesChange,
 ): Promise<WebAssembly.Module> {
   const given: unknown = await source;
-  if (isModule(given)) return given as WebAssembly.Module;
-  if (isBytes(given)) return compileBytes(bytesOf(given), undefined);
-  if (isResponse(given)) return compileResponse(given, given.url, signal);
-  if (typeof given === "string") return loadUrl(reader.toUrl?.(given) ?? given, reader, signal);
-  if (given instanceof URL) return loadUrl(given, reader, signal);
+  if (isModule(given)) return compiledAlready(given as WebAssembly.Module, "init", option, change);
+  const { found, url } = await open(given, option, reader, signal);
+  if (found instanceof Uint8Array) return compileBytes(found, url, change);
+  if (change === undefined) return compileResponse(found, url ?? "", signal);
+  return compileBytes(await bytesOfResponse(found, url ?? "", signal), url, change);
+}
+
+function compiledAlready(
+  module: WebAssembly.Module,
+  caller: string,
+  option: string,
+  change: BytesChange | undefined,
+): WebAssembly.Module {
+  if (change === undefined) return module;
+  throw new SaccadeTypeError(
+    "ERR_SACCADE_OPTION",
+    `${caller}: ${option} is a compiled WebAssembly.Module, which no longer has the bytes that threads need: ` +
+      "give the bytes of the wasm file, a Response or its URL, leave it out, or use threads: 1",
+  );
+}
+
+interface Opened {
+  readonly found: Uint8Array<ArrayBuffer> | Response;
+  readonly url: string | undefined;
+}
+
+/** Opens a source that is no module: bytes, or an answer that is still to be read. */
+async function open(
+  given: unknown,
+  option: string,
+  reader: SourceReader,
+  signal: AbortSignal | undefined,
+): Promise<Opened> {
+  if (isBytes(given)) return { found: bytesOf(given), url: undefined };
+  if (isResponse(given)) return { found: given, url: given.url };
+  if (typeof given === "string") return openUrl(reader.toUrl?.(given) ?? given, reader, signal);
+  if (given instanceof URL) return openUrl(given, reader, signal);
   throw new SaccadeTypeError(
     "ERR_SACCADE_ARGUMENT",
     `init: ${option} is ${describe(given)}; expected a WebAssembly.Module, bytes, a Response, a URL or a string`,
@@ -42,8 +78,9 @@ export function loadModuleSync(
   url: string | undefined,
   caller: string,
   option: string,
+  change?: BytesChange,
 ): WebAssembly.Module {
-  if (isModule(source)) return source as WebAssembly.Module;
+  if (isModule(source)) return compiledAlready(source as WebAssembly.Module, caller, option, change);
   if (!isBytes(source)) {
     throw new SaccadeTypeError(
       "ERR_SACCADE_ARGUMENT",
@@ -53,7 +90,20 @@ export function loadModuleSync(
   const bytes = bytesOf(source);
   assertWasm(bytes, { url });
   try {
-    return new WebAssembly.Module(bytes);
+    return new WebAssembly.Module(change === undefined ? bytes : change(bytes));
+  } catch (cause) {
+    throw compileError(cause, { url });
+  }
+}
+
+async function compileBytes(
+  bytes: Uint8Array<ArrayBuffer>,
+  url: string | undefined,
+  change: BytesChange | undefined,
+): Promise<WebAssembly.Module> {
+  assertWasm(bytes, { url });
+  try {
+    return await WebAssembly.compile(change === undefined ? bytes : change(bytes));
   } catch (cause) {
     throw compileError(cause, { url });
   }
@@ -66,30 +116,48 @@ export function loadError(reason: string, details: SaccadeErrorDetails): Saccade
   return new SaccadeError("ERR_SACCADE_WASM_LOAD", `the wasm could not be loaded${where}: ${reason}${hint}`, details);
 }
 
-async function loadUrl(
-  url: URL | string,
-  reader: SourceReader,
-  signal: AbortSignal | undefined,
-): Promise<WebAssembly.Module> {
+async function openUrl(url: URL | string, reader: SourceReader, signal: AbortSignal | undefined): Promise<Opened> {
   const href = String(url);
   const reading = url instanceof URL ? reader.read?.(url) : undefined;
   if (reading !== undefined) {
-    let bytes: Uint8Array<ArrayBuffer>;
     try {
-      bytes = await reading;
+      return { found: await reading, url: href };
     } catch (cause) {
       throw loadError(String(cause), { url: href, cause, hint: "is the file there?" });
     }
-    return compileBytes(bytes, href);
   }
-  let response: Response;
   try {
-    response = await fetch(url, signal === undefined ? {} : { signal });
+    return { found: await fetch(url, signal === undefined ? {} : { signal }), url: href };
   } catch (cause) {
     if (signal?.aborted) throw signal.reason;
     throw loadError(`the request failed (${String(cause)})`, { url: href, cause });
   }
-  return compileResponse(response, href, signal);
+}
+
+/** What an answer says of itself, or the error for one that brings no file. */
+function detailsOf(response: Response, url: string): SaccadeErrorDetails {
+  const { status } = response;
+  const details = { url, status, contentType: response.headers.get("content-type") ?? undefined };
+  if (!response.ok) {
+    throw loadError(`the server answered ${status}`, { ...details, hint: "is the wasm file beside the script?" });
+  }
+  return details;
+}
+
+async function bytesOfResponse(
+  response: Response,
+  url: string,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const details = detailsOf(response, url);
+  try {
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    assertWasm(bytes, details);
+    return bytes;
+  } catch (cause) {
+    if (signal?.aborted) throw signal.reason;
+    throw cause instanceof SaccadeError ? cause : compileError(cause, details);
+  }
 }
 
 async function compileResponse(
@@ -97,31 +165,15 @@ async function compileResponse(
   url: string,
   signal: AbortSignal | undefined,
 ): Promise<WebAssembly.Module> {
-  const { status } = response;
-  const contentType = response.headers.get("content-type") ?? undefined;
-  const details = { url, status, contentType };
-  if (!response.ok) {
-    throw loadError(`the server answered ${status}`, { ...details, hint: "is the wasm file beside the script?" });
-  }
+  const details = detailsOf(response, url);
   try {
-    if (contentType?.startsWith("application/wasm") && typeof WebAssembly.compileStreaming === "function") {
+    if (details.contentType?.startsWith("application/wasm") && typeof WebAssembly.compileStreaming === "function") {
       return await WebAssembly.compileStreaming(response);
     }
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    assertWasm(bytes, details);
-    return await WebAssembly.compile(bytes);
+    return await WebAssembly.compile(await bytesOfResponse(response, url, signal));
   } catch (cause) {
     if (signal?.aborted) throw signal.reason;
     throw cause instanceof SaccadeError ? cause : compileError(cause, details);
-  }
-}
-
-async function compileBytes(bytes: Uint8Array<ArrayBuffer>, url: string | undefined): Promise<WebAssembly.Module> {
-  assertWasm(bytes, { url });
-  try {
-    return await WebAssembly.compile(bytes);
-  } catch (cause) {
-    throw compileError(cause, { url });
   }
 }
 

@@ -45,6 +45,7 @@ export class LinearMemory {
   readonly #memory: WebAssembly.Memory;
   readonly #heap: Heap;
   readonly #maximumPages: number;
+  readonly #earlier = new WeakSet<ArrayBufferLike>();
   #views: MemoryViews;
   #heldBytes = 0;
   #peakBytes = 0;
@@ -64,10 +65,19 @@ export class LinearMemory {
     this.scratch = new Scratch(this);
   }
 
+  /** Whether a buffer is that of this memory, as it is or, where it is shared, as it was before it grew. */
+  owns(buffer: ArrayBufferLike): boolean {
+    return buffer === this.views().buffer || this.#earlier.has(buffer);
+  }
+
   /** Views over the buffer of this moment: valid until the next allocation. */
   views(): MemoryViews {
     const buffer = this.#memory.buffer as ArrayBuffer;
-    if (buffer !== this.#views.buffer) this.#views = viewsOver(buffer);
+    if (buffer !== this.#views.buffer) {
+      // A buffer that is not shared detaches when the memory grows; a shared one stays, with the length it had.
+      if (!(buffer instanceof ArrayBuffer)) this.#earlier.add(this.#views.buffer);
+      this.#views = viewsOver(buffer);
+    }
     return this.#views;
   }
 

@@ -5,7 +5,8 @@
 
 import type { AttentionPart, AttentionPartEdge } from "../part.ts";
 import { KIND_MERGE } from "./abi.ts";
-import { plan, runTiles } from "./dispatch.ts";
+import { plan, runTiles, threadsFor } from "./dispatch.ts";
+import { roundUp } from "./heap.ts";
 import type { WasmInstance } from "./instance.ts";
 import type { LinearMemory, MemoryViews } from "./memory.ts";
 import { newFloats } from "./place.ts";
@@ -160,7 +161,11 @@ function runMerge(
     const lseAt = allocate(lse.byteLength);
     const sinksAt = sinks === undefined ? 0 : allocate(sinks.byteLength);
     const qLengthsAt = qLengths === undefined ? 0 : allocate(qLengths.byteLength);
-    const scratchByteLength = instance.exports.merge_scratch(items.length, valueHeadDim) >>> 0;
+    // A merge reads all that it adds, and computes little with it.
+    const work = Math.floor((items.length * rows * valueHeadDim) / 256);
+    const workspaceByteLength = instance.exports.merge_scratch(items.length, valueHeadDim) >>> 0;
+    // Each thread's part begins with a cache line.
+    const scratchByteLength = threadsFor(instance, work) * roundUp(workspaceByteLength);
     const scratchAt = allocate(scratchByteLength);
 
     let views: MemoryViews = memory.views();
@@ -189,7 +194,7 @@ function runMerge(
     views.u32.set(words, block >>> 2);
 
     plan(instance, KIND_MERGE, block, caller);
-    runTiles(instance, KIND_MERGE, 0, block, 0, rows, caller);
+    runTiles(instance, KIND_MERGE, 0, block, 0, rows, work, caller);
     views = memory.views();
     out.set(views.f32.subarray(outAt >>> 2, (outAt >>> 2) + out.length));
     lse.set(views.f32.subarray(lseAt >>> 2, (lseAt >>> 2) + lse.length));

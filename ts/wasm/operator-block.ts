@@ -20,7 +20,9 @@ const PLAN_SCRATCH_BYTE_LENGTH_AT: number = SCRATCH_BYTE_LENGTH_AT + 1;
 const PLAN_TILES_AT: number = PLAN_SCRATCH_BYTE_LENGTH_AT + 1;
 /** Phases of an operator. */
 export const PHASES = 2;
-const INTEGERS_AT: number = PLAN_TILES_AT + PHASES;
+const PLAN_WORKSPACE_BYTE_LENGTH_AT: number = PLAN_TILES_AT + PHASES;
+const PLAN_WORK_AT: number = PLAN_WORKSPACE_BYTE_LENGTH_AT + 1;
+const INTEGERS_AT: number = PLAN_WORK_AT + 1;
 const INPUTS_AT: number = INTEGERS_AT + INTEGERS;
 const OUTPUTS_AT: number = INPUTS_AT + PLACE_WORDS * INPUTS;
 const END: number = OUTPUTS_AT + PLACE_WORDS * OUTPUTS;
@@ -37,6 +39,8 @@ export const OPERATOR_OFFSETS: readonly number[] = [
     SCRATCH_BYTE_LENGTH_AT,
     PLAN_SCRATCH_BYTE_LENGTH_AT,
     PLAN_TILES_AT,
+    PLAN_WORKSPACE_BYTE_LENGTH_AT,
+    PLAN_WORK_AT,
     INTEGERS_AT,
     INPUTS_AT,
     OUTPUTS_AT,
@@ -89,11 +93,28 @@ function writePlaces(u32: Uint32Array, at: number, operands: readonly (Operand |
   });
 }
 
-/** Bytes of scratch memory and tiles of each phase, after `plan`. */
-export function readPlan(u32: Uint32Array, block: number): { scratchByteLength: number; tiles: readonly number[] } {
+/** What the wasm says after `plan`. */
+export interface OperatorPlan {
+  /** Bytes of scratch memory for one thread. */
+  readonly scratchByteLength: number;
+  /** Bytes more for each further one. */
+  readonly workspaceByteLength: number;
+  /** About how much there is to do. */
+  readonly work: number;
+  /** Tiles of each phase. */
+  readonly tiles: readonly number[];
+}
+
+/** Reads what `plan` has written. */
+export function readPlan(u32: Uint32Array, block: number): OperatorPlan {
   const base = block >>> 2;
   const at = base + PLAN_TILES_AT;
-  return { scratchByteLength: u32[base + PLAN_SCRATCH_BYTE_LENGTH_AT]!, tiles: [...u32.subarray(at, at + PHASES)] };
+  return {
+    scratchByteLength: u32[base + PLAN_SCRATCH_BYTE_LENGTH_AT]!,
+    workspaceByteLength: u32[base + PLAN_WORKSPACE_BYTE_LENGTH_AT]!,
+    work: u32[base + PLAN_WORK_AT]!,
+    tiles: [...u32.subarray(at, at + PHASES)],
+  };
 }
 
 /** Tells the wasm where its scratch memory lies. */

@@ -7,7 +7,7 @@
 import { ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
 import { KIND_OPERATOR } from "./abi.ts";
 import type { Destination } from "./call.ts";
-import { plan, runTiles } from "./dispatch.ts";
+import { plan, runTiles, threadsFor } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
 import type { LinearMemory } from "./memory.ts";
 import { type OperatorArguments, readPlan, writeOperator, writeScratch } from "./operator-block.ts";
@@ -127,13 +127,14 @@ export class Session {
     const block = instance.operatorBlock;
     writeOperator(memory.views(), block, OPERATORS[name], call);
     plan(instance, KIND_OPERATOR, block, caller);
-    const { scratchByteLength, tiles } = readPlan(memory.views().u32, block);
+    const { scratchByteLength: least, workspaceByteLength, work, tiles } = readPlan(memory.views().u32, block);
+    const scratchByteLength = least + (threadsFor(instance, work) - 1) * workspaceByteLength;
     const mark = memory.scratch.mark();
     try {
       const scratch = memory.scratch.allocate(scratchByteLength, caller);
       writeScratch(memory.views().u32, block, scratch, scratchByteLength);
       tiles.forEach((count, phase) => {
-        if (count > 0) runTiles(instance, KIND_OPERATOR, phase, block, 0, count, caller);
+        if (count > 0) runTiles(instance, KIND_OPERATOR, phase, block, 0, count, work, caller);
       });
     } finally {
       memory.scratch.release(mark);

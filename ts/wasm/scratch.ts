@@ -54,8 +54,23 @@ export class Scratch {
     return address;
   }
 
+  /**
+   * Gives up all that is in use, for memory that somebody may still write to: the arena begins anew elsewhere, and what
+   * it had is free only when the function that this returns is called.
+   */
+  abandon(): () => void {
+    const chunks = this.#chunks.splice(0);
+    this.#position = 0;
+    this.#highest = 0;
+    return () => {
+      for (const chunk of chunks) this.#memory.giveBack(chunk.address, chunk.size);
+    };
+  }
+
   /** Everything allocated since {@link mark} returned `mark` is free again. */
   release(mark: number): void {
+    // Abandoned since then.
+    if (mark > this.#position) return;
     this.#position = mark;
     if (mark === 0) {
       if (this.#chunks.length > 1) {

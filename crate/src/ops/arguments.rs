@@ -1,6 +1,7 @@
 //! What an operator is called with.
 
 use crate::error::{Error, Field, Reason};
+use crate::layout::stride;
 use core::ops::Range;
 
 /// Phases that an operator can have: one that prepares (packs), one that computes.
@@ -203,17 +204,23 @@ impl Plan {
         scratch: &'a mut [f32],
         phase: usize,
         tiles: Range<usize>,
+        thread: usize,
     ) -> Result<(Scratch<'a>, Range<usize>), Error> {
         let end = tiles.end.min(*self.tiles.get(phase).ok_or(Error::new(Reason::Kind, Field::Call))?);
-        Ok((self.split(scratch)?, tiles.start.min(end)..end))
+        Ok((self.split(scratch, thread)?, tiles.start.min(end)..end))
     }
 
-    /// Temporary memory in its parts.
-    pub fn split<'a>(&self, scratch: &'a mut [f32]) -> Result<Scratch<'a>, Error> {
-        if scratch.len() < self.scratch()? {
-            return Err(Error::new(Reason::Bounds, Field::Scratch));
-        }
-        let (shared, rest) = scratch.split_at_mut(self.shared);
-        Ok(Scratch { shared, workspace: &mut rest[..self.workspace] })
+    /// Elements from one thread's workspace to the next.
+    pub fn stride(&self) -> usize {
+        stride(self.workspace)
+    }
+
+    /// Temporary memory in its parts: `[shared][workspace of each thread]`.
+    pub fn split<'a>(&self, scratch: &'a mut [f32], thread: usize) -> Result<Scratch<'a>, Error> {
+        let too_small = Error::new(Reason::Bounds, Field::Scratch);
+        let from = thread.checked_mul(self.stride()).ok_or(too_small)?;
+        let (shared, rest) = scratch.split_at_mut_checked(self.shared).ok_or(too_small)?;
+        let workspace = rest.get_mut(from..).and_then(|rest| rest.get_mut(..self.workspace)).ok_or(too_small)?;
+        Ok(Scratch { shared, workspace })
     }
 }

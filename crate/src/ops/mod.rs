@@ -34,6 +34,10 @@ pub trait Operator<'a>: Sized {
     fn read(arguments: &Arguments<'a>) -> Result<Self, Error>;
     /// The memory and the tiles it needs.
     fn plan(&self) -> Result<Plan, Error>;
+    /// About how much there is to do, in multiply-adds of the micro-kernel; 0 where that is never enough to share.
+    fn work(&self) -> usize {
+        0
+    }
     /// Runs `tiles` of a phase. Tiles past the last are never asked for.
     fn run(
         &self,
@@ -77,10 +81,15 @@ macro_rules! table {
 
 /// What operator `number` needs for these arguments.
 pub fn plan(number: u32, arguments: &Arguments<'_>) -> Result<Plan, Error> {
+    plan_and_work(number, arguments).map(|(plan, _)| plan)
+}
+
+/// As [`plan`], and [`Operator::work`]: for hosts that share tiles out.
+pub fn plan_and_work(number: u32, arguments: &Arguments<'_>) -> Result<(Plan, usize), Error> {
     macro_rules! plan {
         ($operator:ty) => {
             match &<$operator>::read(arguments) {
-                Ok(operator) => operator.plan(),
+                Ok(operator) => operator.plan().map(|plan| (plan, operator.work())),
                 Err(error) => Err(*error),
             }
         };
@@ -97,12 +106,25 @@ pub fn run(
     phase: usize,
     tiles: Range<usize>,
 ) -> Result<(), Error> {
+    run_on(number, arguments, outputs, scratch, phase, tiles, 0)
+}
+
+/// As [`run`], on one of several threads: each beyond the first needs [`Plan::stride`] elements of `scratch` more.
+pub fn run_on(
+    number: u32,
+    arguments: &Arguments<'_>,
+    outputs: &mut [Output<'_>],
+    scratch: &mut [f32],
+    phase: usize,
+    tiles: Range<usize>,
+    thread: usize,
+) -> Result<(), Error> {
     macro_rules! run {
         ($operator:ty) => {{
             // By reference: `?` would copy the operator out of its result.
             match &<$operator>::read(arguments) {
                 Ok(operator) => {
-                    let (scratch, tiles) = operator.plan()?.prepare(scratch, phase, tiles)?;
+                    let (scratch, tiles) = operator.plan()?.prepare(scratch, phase, tiles, thread)?;
                     operator.run(outputs, scratch, phase, tiles)
                 }
                 Err(error) => Err(*error),

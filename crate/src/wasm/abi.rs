@@ -10,7 +10,7 @@ use crate::attention::operand::{Operand, Target};
 use crate::attention::plan::Plan;
 use crate::attention::spec::{Options, Outputs, Sizes, Spec, Tap, Weights, Window};
 use crate::error::{Error, Field, Reason};
-use crate::layout::{Shape, View, ViewMut};
+use crate::layout::{stride, Shape, View, ViewMut};
 
 /// A call's arguments, copied out of the block: later writes by the host cannot change what was checked.
 pub struct AttentionArgs {
@@ -21,12 +21,23 @@ pub struct AttentionArgs {
     cache: Option<CacheArgs>,
 }
 
-/// A call's scratch memory: packed keys, then one tile's workspace.
+/// A call's scratch memory: packed keys, then a workspace for each thread.
 pub struct Scratch {
     packed: *mut f32,
     packed_len: usize,
     workspace: *mut f32,
     workspace_len: usize,
+}
+
+/// About how much there is to do, in units of 1,024 multiply-adds of the micro-kernel: for hosts that share it out.
+fn work(sizes: &Sizes, causal: bool) -> u32 {
+    let rows = sizes.q_len as u64 * sizes.group() as u64;
+    // Few rows wait for their keys and values to be read.
+    let rows = if rows < 4 { 4 } else { rows };
+    let pairs = (sizes.units() as u64).saturating_mul(rows).saturating_mul(sizes.kv_len as u64);
+    let visible = if causal && sizes.q_len > 1 { pairs / 2 } else { pairs };
+    let multiplications = visible.saturating_mul(sizes.head_dim as u64 + sizes.value_head_dim as u64);
+    u32::try_from(multiplications >> 10).unwrap_or(u32::MAX)
 }
 
 /// A place in memory with the shape of what lies there.
@@ -193,6 +204,8 @@ impl AttentionArgs {
         // Products of sizes that fit; computed in usize they could still wrap.
         self.block.plan_pack_tiles = number(Some(plan.pack_tiles()))?;
         self.block.plan_attend_tiles = number(plan.units_per_pass.checked_mul(plan.row_tiles))?;
+        self.block.plan_workspace_byte_length = number(stride(plan.workspace).checked_mul(4))?;
+        self.block.plan_work = work(&self.sizes(), self.block.flags & flag::CAUSAL != 0);
         // SAFETY: as in `read`; no reference to the block is held here.
         let place = unsafe { self.at.slice_mut::<Block>() };
         place[0] = self.block;
@@ -354,14 +367,15 @@ impl AttentionArgs {
         })
     }
 
-    /// The scratch memory, large enough for the plan.
-    pub fn scratch(&self, plan: &Plan) -> Result<Scratch, Error> {
+    /// The scratch memory as one thread sees it, large enough for the plan.
+    pub fn scratch(&self, plan: &Plan, thread: u32) -> Result<Scratch, Error> {
         let bytes = u64::from(self.block.scratch_byte_length);
-        if bytes < plan.scratch() as u64 * 4 {
+        let before = thread as u64 * stride(plan.workspace) as u64;
+        if bytes < (plan.scratch() as u64 + before) * 4 {
             return Err(Error::new(Reason::Bounds, Field::Scratch));
         }
         let packed = Span::new(self.block.scratch, bytes, 16, Field::Scratch)?.pointer::<f32>();
-        let workspace = packed.wrapping_add(plan.packed);
+        let workspace = packed.wrapping_add(plan.packed + before as usize);
         Ok(Scratch { packed, packed_len: plan.packed, workspace, workspace_len: plan.workspace })
     }
 }
@@ -386,7 +400,7 @@ impl Scratch {
     /// The workspace of the tile that is running.
     #[allow(clippy::mut_from_ref)]
     pub fn workspace_mut(&self) -> &mut [f32] {
-        // SAFETY: as in `packed_mut`; one tile runs at a time on a workspace.
+        // SAFETY: as in `packed_mut`; each thread has its own workspace and runs one tile at a time.
         unsafe { core::slice::from_raw_parts_mut(self.workspace, self.workspace_len) }
     }
 }

@@ -105,6 +105,10 @@ pub struct Block {
     pub plan_passes: u32,
     pub plan_pack_tiles: u32,
     pub plan_attend_tiles: u32,
+    /// Bytes of scratch memory more for every thread beyond the first.
+    pub plan_workspace_byte_length: u32,
+    /// About how much there is to do, in units of 1,024 multiply-adds of the micro-kernel.
+    pub plan_work: u32,
     /// A `PartialBlock`, where the keys are a part of more; nothing else is written then.
     pub partial: u32,
     /// A `CacheBlock`, where keys and values are those of a cache; `key` and `value` are then not looked at.
@@ -123,5 +127,6 @@ offsets! {
     query key value out lse mask mask_width bias bias_width window_left window_right window_first
     q_offset kv_lengths q_lengths alibi_slopes sinks program program_length
     weights weights_kind weights_count weights_extra tap tap_stage
-    scratch scratch_byte_length plan_scratch_byte_length plan_passes plan_pack_tiles plan_attend_tiles partial cache
+    scratch scratch_byte_length plan_scratch_byte_length plan_passes plan_pack_tiles plan_attend_tiles plan_workspace_byte_length plan_work partial
+    cache
 }

@@ -7,7 +7,7 @@ use crate::attention::operand::Target;
 use crate::attention::shard::Shard;
 use crate::attention::spec::{PartialOutputs, Sizes};
 use crate::error::{Error, Field, Reason};
-use crate::layout::{Shape, ViewMut};
+use crate::layout::{stride, Shape, ViewMut};
 
 /// What an attention block's `partial` points at: where the states of a part go. All f32 and contiguous: m and l `[nodes,
 /// batch, num_heads, q_len]`, o the same with `value_head_dim` last; scores `[batch, num_heads, q_len, columns]`, values
@@ -234,10 +234,17 @@ impl<'a> MergeArgs<'a> {
         Ok(MergeOutputs { out, lse })
     }
 
-    /// Temporary memory.
-    pub fn memory(&self) -> Result<&'a mut [f32], Error> {
-        let bytes = u64::from(self.block.scratch_byte_length) / 4 * 4;
-        // SAFETY: apart from all else by `read`; one call runs at a time on it.
-        Ok(unsafe { Span::new(self.block.scratch, bytes, 16, Field::Scratch)?.slice_mut() })
+    /// Temporary memory of a thread.
+    pub fn memory(&self, thread: u32) -> Result<&'a mut [f32], Error> {
+        let too_small = Error::new(Reason::Bounds, Field::Scratch);
+        let needed = scratch(self.count(), self.sizes.value_head_dim).ok_or(too_small)?;
+        let from = u64::from(thread) * stride(needed) as u64 * 4;
+        let bytes = needed as u64 * 4;
+        if from + bytes > u64::from(self.block.scratch_byte_length) {
+            return Err(too_small);
+        }
+        let pointer = u32::try_from(u64::from(self.block.scratch) + from).map_err(|_| too_small)?;
+        // SAFETY: apart from all else by `read`; each thread has its own part of it.
+        Ok(unsafe { Span::new(pointer, bytes, 4, Field::Scratch)?.slice_mut() })
     }
 }

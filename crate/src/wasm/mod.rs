@@ -2,7 +2,8 @@
 //!
 //! A call is an argument block in linear memory (`abi`), whose operands are proved before anything is read (`memory`).
 //! `plan` says how much scratch memory and how many tiles a call has; `run` does tiles `from..to` of one phase of one pass.
-//! Tiles of a phase are independent of each other and may run in any order, on any thread.
+//! Tiles of a phase are independent of each other and may run in any order, on any thread: threads are instances of the
+//! modules over one memory, each with its own stack, its own number and, by that, its own part of the scratch memory.
 //!
 //! The crate becomes two modules, one for each feature, that work on one memory: they share the stack, since neither calls the
 //! other, and their constants lie apart (the linker is told where). What a module is not asked for is left out of it.
@@ -72,16 +73,16 @@ pub fn plan(kind: u32, args: u32) -> u32 {
     })
 }
 
-/// Runs tiles `from..to` of a phase of a pass; tiles past the end of a short pass are nothing.
+/// Runs tiles `from..to` of a phase of a pass on a thread; tiles past the end of a short pass are nothing.
 #[wasm_bindgen]
-pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32) -> u32 {
+pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32, thread: u32) -> u32 {
     status(match (kind, phase) {
-        (KIND_OPERATOR, _) if OPERATORS => operator::run(args, phase, from, to),
+        (KIND_OPERATOR, _) if OPERATORS => operator::run(args, phase, from, to, thread),
         _ if !ATTENTION => Err(UNKNOWN),
         (KIND_ATTENTION, PHASE_PACK) => pack_keys(args, pass, from, to),
-        (KIND_ATTENTION, PHASE_ATTEND) => attend(args, pass, from, to),
+        (KIND_ATTENTION, PHASE_ATTEND) => attend(args, pass, from, to, thread),
         (KIND_FUNCTION, 0) => apply_function(args),
-        (KIND_MERGE, 0) => merge(args, from, to),
+        (KIND_MERGE, 0) => merge(args, from, to, thread),
         (KIND_CACHE, 0) => CacheCall::read(args).and_then(|call| call.append()),
         (KIND_CACHE, 1) => CacheCall::read(args).and_then(|call| call.read_back()),
         _ => Err(UNKNOWN),
@@ -105,7 +106,7 @@ fn pack_keys(args: u32, pass: u32, from: u32, to: u32) -> Result<(), Error> {
     let args = AttentionArgs::read(args)?;
     let spec = args.spec()?;
     let plan = Plan::new(&spec)?;
-    let scratch = args.scratch(&plan)?;
+    let scratch = args.scratch(&plan, 0)?;
     for tile in from..to {
         let Some((unit, local, block)) = split(&plan, args.sizes().units(), pass, tile, plan.blocks) else { break };
         let range = packed_range(&spec, &plan, block);
@@ -115,13 +116,13 @@ fn pack_keys(args: u32, pass: u32, from: u32, to: u32) -> Result<(), Error> {
     Ok(())
 }
 
-fn attend(args: u32, pass: u32, from: u32, to: u32) -> Result<(), Error> {
+fn attend(args: u32, pass: u32, from: u32, to: u32, thread: u32) -> Result<(), Error> {
     let args = AttentionArgs::read(args)?;
     let spec = args.spec()?;
     let plan = Plan::new(&spec)?;
     let mut outputs = args.outputs()?;
     spec.expect_outputs(&outputs)?;
-    let scratch = args.scratch(&plan)?;
+    let scratch = args.scratch(&plan, thread)?;
     for tile in from..to {
         let Some((unit, local, row_tile)) = split(&plan, args.sizes().units(), pass, tile, plan.row_tiles) else {
             break;
@@ -133,10 +134,10 @@ fn attend(args: u32, pass: u32, from: u32, to: u32) -> Result<(), Error> {
 }
 
 /// Merges rows `from..to`, numbered `(b * num_heads + h) * q_len + i`.
-fn merge(args: u32, from: u32, to: u32) -> Result<(), Error> {
+fn merge(args: u32, from: u32, to: u32, thread: u32) -> Result<(), Error> {
     let args = MergeArgs::read(args)?;
     let mut outputs = args.outputs()?;
-    let memory = args.memory()?;
+    let memory = args.memory(thread)?;
     let sizes = &args.sizes;
     let rows = sizes.batch.saturating_mul(sizes.num_heads).saturating_mul(sizes.q_len);
     for row in from as usize..(to as usize).min(rows) {

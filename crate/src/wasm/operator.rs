@@ -3,7 +3,7 @@
 use super::block::dtype;
 use super::memory::Span;
 use crate::error::{Error, Field, Reason};
-use crate::ops::{self, Arguments, Input, Output, Plan, PHASES};
+use crate::ops::{self, Arguments, Input, Output, PHASES};
 use core::mem::offset_of;
 
 /// The most integers, numbers, inputs and outputs of a call.
@@ -31,19 +31,23 @@ pub struct OperatorBlock {
     pub scratch_byte_length: u32,
     pub plan_scratch_byte_length: u32,
     pub plan_tiles: [u32; PHASES],
+    pub plan_workspace_byte_length: u32,
+    pub plan_work: u32,
     pub integers: [u32; INTEGERS],
     pub inputs: [Place; INPUTS],
     pub outputs: [Place; OUTPUTS],
 }
 
 /// Offsets of the fields in order, then the size.
-pub const OFFSETS: [u32; 10] = [
+pub const OFFSETS: [u32; 12] = [
     offset_of!(OperatorBlock, floats) as u32,
     offset_of!(OperatorBlock, number) as u32,
     offset_of!(OperatorBlock, scratch) as u32,
     offset_of!(OperatorBlock, scratch_byte_length) as u32,
     offset_of!(OperatorBlock, plan_scratch_byte_length) as u32,
     offset_of!(OperatorBlock, plan_tiles) as u32,
+    offset_of!(OperatorBlock, plan_workspace_byte_length) as u32,
+    offset_of!(OperatorBlock, plan_work) as u32,
     offset_of!(OperatorBlock, integers) as u32,
     offset_of!(OperatorBlock, inputs) as u32,
     offset_of!(OperatorBlock, outputs) as u32,
@@ -125,9 +129,11 @@ fn with<R>(block: &OperatorBlock, then: impl FnOnce(&Arguments<'_>) -> Result<R,
 /// Checks a call and writes its plan into the block.
 pub fn plan(pointer: u32) -> Result<(), Error> {
     let (mut block, at) = read(pointer)?;
-    let plan: Plan = with(&block, |arguments| ops::plan(block.number, arguments))?;
+    let (plan, work) = with(&block, |arguments| ops::plan_and_work(block.number, arguments))?;
     // `scratch` has seen to it that the bytes fit.
     block.plan_scratch_byte_length = (plan.scratch()? * 4) as u32;
+    block.plan_workspace_byte_length = (plan.stride() * 4) as u32;
+    block.plan_work = u32::try_from(work >> 10).unwrap_or(u32::MAX);
     for (to, tiles) in block.plan_tiles.iter_mut().zip(plan.tiles) {
         *to = u32::try_from(tiles).map_err(|_| Error::new(Reason::Size, Field::Call))?;
     }
@@ -137,14 +143,14 @@ pub fn plan(pointer: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs tiles `from..to` of a phase.
-pub fn run(pointer: u32, phase: u32, from: u32, to: u32) -> Result<(), Error> {
+/// Runs tiles `from..to` of a phase on a thread.
+pub fn run(pointer: u32, phase: u32, from: u32, to: u32, thread: u32) -> Result<(), Error> {
     let (block, _) = read(pointer)?;
     let [a, b, c, d] = &block.outputs;
     let mut outputs = [output(a)?, output(b)?, output(c)?, output(d)?];
     let bytes = u64::from(block.scratch_byte_length) / 4 * 4;
-    // SAFETY: apart from all else by `read`; one call runs at a time on it.
+    // SAFETY: apart from all else by `read`; threads use parts of it that are apart.
     let scratch = unsafe { Span::new(block.scratch, bytes, 16, Field::Scratch)?.slice_mut() };
-    let tiles = from as usize..to as usize;
-    with(&block, |arguments| ops::run(block.number, arguments, &mut outputs, scratch, phase as usize, tiles))
+    let (phase, tiles) = (phase as usize, from as usize..to as usize);
+    with(&block, |arguments| ops::run_on(block.number, arguments, &mut outputs, scratch, phase, tiles, thread as usize))
 }

@@ -1,0 +1,236 @@
+/**
+ * The threads of an engine, as its calling thread sees them: it opens a job, takes part in it, and waits until every
+ * chunk that was taken is done. Threads that end (idle, killed, failed) are replaced when the next job comes; a job never
+ * needs any of them.
+ */
+
+import { SaccadeError } from "../errors.ts";
+import { KIND_OPERATOR, type OperatorExports } from "../wasm/abi.ts";
+import type { Phase, TilePool } from "../wasm/dispatch.ts";
+import type { WasmInstance } from "../wasm/instance.ts";
+import {
+  close,
+  DONE,
+  FAILED,
+  finish,
+  type Job,
+  MOST_CHUNKS,
+  publish,
+  READY,
+  SEQUENCE,
+  STATES,
+  STATUS,
+  take,
+} from "./control.ts";
+import type { ThreadReason } from "./reason.ts";
+import { withSharedMemory } from "./shared-module.ts";
+import { Slot, type SlotParts } from "./slot.ts";
+
+/** Chunks per thread: few enough to cost nothing, many enough that the last ones end together. */
+const CHUNKS_PER_THREAD = 32;
+/** What a chunk should have to do at least, in {@link Phase.work}: about ten microseconds. */
+const WORK_PER_CHUNK = 256;
+/** A thread that has said nothing for this long, and for so many times a chunk of the calling thread, has died or hangs. */
+const ANSWER_MS = 5000;
+const ANSWER_CHUNKS = 100;
+/** Looks before the calling thread parks. */
+const SPINS = 2000;
+/** Generations before the word repeats itself. */
+const GENERATIONS = 2 ** 22;
+
+export class Pool implements TilePool {
+  readonly threads: number;
+  readonly change = withSharedMemory;
+  readonly #instance: WasmInstance;
+  readonly #parts: Omit<SlotParts, "control">;
+  #control: Int32Array;
+  #slots: (Slot | undefined)[];
+  #generation = 0;
+  #job: Job | undefined;
+  #exports: OperatorExports;
+  #chunks = 0;
+  #ownChunks = 0;
+  #opened = 0;
+  #trap: { readonly cause: unknown } | undefined;
+  #reason: ThreadReason | undefined;
+  #disposed = false;
+
+  /** @param threads - threads in all, the calling one included */
+  constructor(threads: number, parts: Omit<SlotParts, "control">) {
+    this.threads = threads;
+    this.#instance = parts.instance;
+    this.#exports = parts.instance.exports;
+    this.#parts = parts;
+    this.#control = newControl(threads);
+    this.#slots = new Array(threads - 1).fill(undefined);
+  }
+
+  /** Starts all threads; settles when each has answered, failed, or not answered in time. */
+  async start(): Promise<void> {
+    this.#fill(false);
+    await Promise.all(this.#slots.map((slot) => slot?.answered));
+  }
+
+  get inUse(): number {
+    let ready = 1;
+    for (let i = 0; i < this.#slots.length; i++) if (this.#state(i) === READY) ready += 1;
+    return ready;
+  }
+
+  get reason(): ThreadReason | undefined {
+    if (this.inUse === this.threads) return undefined;
+    return this.#slots.find((slot) => slot?.reason !== undefined)?.reason ?? this.#reason ?? "idle";
+  }
+
+  run(phase: Phase, caller: string): number {
+    this.open(phase, caller);
+    while (this.step()) {}
+    this.#block(caller);
+    return this.close(caller);
+  }
+
+  /** Opens a job: other threads begin at once. */
+  open({ kind, phase, block, pass, tiles, work }: Phase, caller: string): void {
+    this.#fill(kind === KIND_OPERATOR);
+    const most = Math.min(tiles, MOST_CHUNKS, this.threads * CHUNKS_PER_THREAD, Math.ceil(work / WORK_PER_CHUNK));
+    const tilesPerChunk = Math.ceil(tiles / Math.max(1, most));
+    const chunks = Math.ceil(tiles / tilesPerChunk);
+    const job: Job = { kind, phase, block, pass, tiles, tilesPerChunk, chunks };
+    this.#job = job;
+    this.#exports = this.#instance.exportsFor(kind, caller);
+    this.#chunks = chunks;
+    this.#ownChunks = 0;
+    this.#trap = undefined;
+    this.#generation = (this.#generation + 1) % GENERATIONS;
+    publish(this.#control, this.#generation, job);
+    Atomics.notify(this.#control, SEQUENCE, chunks - 1);
+    this.#opened = performance.now();
+  }
+
+  /** Takes a chunk and runs it on this thread; false where there is none left. */
+  step(): boolean {
+    const chunk = take(this.#control, true);
+    if (chunk < 0 || this.#job === undefined) return false;
+    const { kind, phase, block, pass, tiles, tilesPerChunk, chunks } = this.#job;
+    const from = chunk * tilesPerChunk;
+    let status = 0;
+    if (this.#trap === undefined) {
+      try {
+        const to = Math.min(tiles, from + tilesPerChunk);
+        status = this.#exports.run(kind, phase, block, pass, from, to, 0);
+      } catch (cause) {
+        // The chunks that are left are taken and not run, so that the job comes to its end.
+        this.#trap = { cause };
+      }
+    }
+    this.#ownChunks += 1;
+    finish(this.#control, status, chunks);
+    return true;
+  }
+
+  /** Whether every chunk of the job is done. */
+  get done(): boolean {
+    return Atomics.load(this.#control, DONE) >= this.#chunks;
+  }
+
+  /**
+   * Ends a job that is {@link done}; the first status that is not 0.
+   *
+   * @throws SaccadeError `ERR_SACCADE_POISONED` where this thread's wasm trapped, `ERR_SACCADE_WORKER` where another's did
+   */
+  close(caller: string): number {
+    const control = this.#control;
+    close(control);
+    if (this.#trap !== undefined) throw this.#instance.poison(caller, this.#trap.cause);
+    const failed = Atomics.load(control, FAILED);
+    if (failed !== 0) {
+      throw new SaccadeError(
+        "ERR_SACCADE_WORKER",
+        `${caller}: thread ${failed} of ${this.threads} failed while it computed; it is replaced, and the engine can be used`,
+      );
+    }
+    return Atomics.load(control, STATUS) >>> 0;
+  }
+
+  /** Gives a job up of which other threads hold chunks for too long: all threads are ended, and others take their place. */
+  abandon(caller: string): SaccadeError {
+    const missing = this.#chunks - Atomics.load(this.#control, DONE);
+    close(this.#control);
+    const waited = Math.round(performance.now() - this.#opened);
+    // Nobody knows when they really stop writing: what they can reach is not used again until they have.
+    const memory = this.#instance.memory(caller);
+    const release = memory.scratch.abandon();
+    const slots = this.#slots;
+    Promise.all(slots.map((slot) => slot?.end())).then(() => {
+      release();
+      for (const slot of slots) slot?.freeStack(memory);
+    });
+    this.#slots = new Array(this.threads - 1).fill(undefined);
+    this.#control = newControl(this.threads);
+    return new SaccadeError(
+      "ERR_SACCADE_TIMEOUT",
+      `${caller}: another thread has not answered for too long (${missing} of ${this.#chunks} chunks after ${waited} ms); ` +
+        "all threads are started anew, and the engine can be used",
+    );
+  }
+
+  /** When a job of which nothing more has come in is to be given up, in milliseconds after the last answer. */
+  get answerLimitMs(): number {
+    const perChunk = (performance.now() - this.#opened) / Math.max(1, this.#ownChunks);
+    return Math.max(ANSWER_MS, ANSWER_CHUNKS * perChunk);
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    for (const slot of this.#slots) slot?.end();
+    this.#slots.fill(undefined);
+  }
+
+  #block(caller: string): void {
+    for (let spins = SPINS; spins > 0; spins--) if (this.done) return;
+    const limit = this.answerLimitMs;
+    const control = this.#control;
+    let seen = Atomics.load(control, DONE);
+    let since = performance.now();
+    while (!this.done) {
+      if (canBlock) Atomics.wait(control, DONE, seen, 100);
+      else for (let spins = SPINS; spins > 0 && !this.done; spins--);
+      const now = performance.now();
+      const done = Atomics.load(control, DONE);
+      if (done !== seen) since = now;
+      else if (now - since > limit) throw this.abandon(caller);
+      seen = done;
+    }
+  }
+
+  #state(index: number): number {
+    return Atomics.load(this.#control, STATES + index);
+  }
+
+  /** Starts a thread in every place where none lives, or one that cannot run operators where they are asked for. */
+  #fill(operators: boolean): void {
+    if (this.#disposed) return;
+    for (let i = 0; i < this.#slots.length; i++) {
+      const slot = this.#slots[i];
+      if (slot?.isTaken && (slot.hasOperators || !operators || slot.reason !== undefined)) continue;
+      slot?.end();
+      this.#slots[i] = new Slot({ ...this.#parts, control: this.#control }, i + 1, slot?.stack);
+    }
+  }
+}
+
+function newControl(threads: number): Int32Array {
+  const control = new Int32Array(new SharedArrayBuffer(4 * (STATES + threads)));
+  close(control);
+  return control;
+}
+
+/** The main thread of a page may not wait. */
+const canBlock: boolean = (() => {
+  try {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1, 0);
+    return true;
+  } catch {
+    return false;
+  }
+})();

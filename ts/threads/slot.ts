@@ -1,0 +1,162 @@
+/**
+ * One place for a thread: starting a worker, hearing of its fate, ending it. Workers of Node speak through an event
+ * emitter, those of the web through event targets; nothing else differs here.
+ */
+
+import type { WasmInstance } from "../wasm/instance.ts";
+import type { LinearMemory } from "../wasm/memory.ts";
+import { noteRefusedByPolicy } from "./availability.ts";
+import { ENDED, STATES, type StartMessage, THREW, type ThreadMessage } from "./control.ts";
+import type { ThreadReason } from "./reason.ts";
+
+/** What a thread runs in: a `Worker` of the web or of `node:worker_threads`, or anything that behaves like one. */
+export interface ThreadWorker {
+  postMessage(message: unknown): void;
+  terminate(): unknown;
+}
+
+/** Makes a worker that runs the package's thread file. */
+export type CreateWorker = () => ThreadWorker;
+
+/** What all threads of an engine are started with. */
+export interface SlotParts {
+  readonly createWorker: CreateWorker;
+  readonly module: WebAssembly.Module;
+  readonly instance: WasmInstance;
+  readonly control: Int32Array;
+  readonly idleTimeoutMs: number;
+}
+
+/** A worker that has not answered after this long is no longer waited for. */
+const HANDSHAKE_MS = 5000;
+const STACK_BYTE_LENGTH = 65536;
+
+/** What workers of Node have beside the rest. */
+interface Emitter {
+  on(event: string, listener: (value: unknown) => void): void;
+  ref?(): void;
+  unref?(): void;
+}
+
+interface Target {
+  addEventListener(event: string, listener: (event: { data?: unknown; message?: string }) => void): void;
+}
+
+export class Slot {
+  /** Settles when the worker has answered, failed, or not answered in time. */
+  readonly answered: Promise<void>;
+  /** Whether it was given the module of the operators. */
+  readonly hasOperators: boolean;
+  /** Address of its stack. */
+  readonly stack: number;
+  readonly #control: Int32Array;
+  readonly #state: number;
+  #worker: ThreadWorker | undefined;
+  #reason: ThreadReason | undefined;
+  #ready = false;
+  #settle: () => void = () => {};
+
+  /** @param stack - the stack of an earlier thread in this place, which has ended */
+  constructor(parts: SlotParts, thread: number, stack: number | undefined) {
+    this.#control = parts.control;
+    this.hasOperators = parts.instance.operatorsModule !== undefined;
+    this.#state = STATES + thread - 1;
+    Atomics.store(this.#control, this.#state, 0);
+    this.stack = stack ?? parts.instance.memory("threads").take(STACK_BYTE_LENGTH, "threads");
+    this.answered = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    try {
+      this.#start(parts, thread);
+    } catch (error) {
+      this.#fail(isPolicy(error) ? "csp" : "worker-error");
+    }
+  }
+
+  /** Why no thread runs in this place, and none will: it could not be started. */
+  get reason(): ThreadReason | undefined {
+    return this.#reason === "handshake-timeout" && this.#ready ? undefined : this.#reason;
+  }
+
+  /** Whether a thread lives in this place, or none can: one that has ended or failed at its work makes room for another. */
+  get isTaken(): boolean {
+    const state = Atomics.load(this.#control, this.#state);
+    return this.reason !== undefined || (state !== ENDED && state !== THREW);
+  }
+
+  /** Gives the stack of a thread that has stopped back. */
+  freeStack(memory: LinearMemory): void {
+    memory.giveBack(this.stack, STACK_BYTE_LENGTH);
+  }
+
+  /** Ends the thread; resolves when it has stopped, as far as that can be known. */
+  async end(): Promise<void> {
+    this.#settle();
+    const worker = this.#worker;
+    this.#worker = undefined;
+    await worker?.terminate();
+  }
+
+  #start(parts: SlotParts, thread: number): void {
+    const worker = parts.createWorker();
+    this.#worker = worker;
+    const lost = (): void => {
+      if (this.#worker !== worker) return;
+      if (!this.#ready) this.#fail("worker-error");
+      // One that has ended by itself has said so.
+      Atomics.compareExchange(this.#control, this.#state, 1, ENDED);
+    };
+    const heard = (message: ThreadMessage): void => {
+      if (message?.saccade === "ready") {
+        this.#ready = true;
+        this.#settle();
+      } else if (message?.saccade === "failed" && !this.#ready) this.#fail("worker-error");
+    };
+    if (isEmitter(worker)) {
+      worker.on("message", (message) => heard(message as ThreadMessage));
+      worker.on("error", lost);
+      worker.on("exit", lost);
+    } else {
+      const target = worker as unknown as Target;
+      target.addEventListener("message", ({ data }) => heard(data as ThreadMessage));
+      target.addEventListener("error", lost);
+      target.addEventListener("messageerror", lost);
+    }
+    const message: StartMessage = {
+      saccade: "start",
+      module: parts.module,
+      operators: parts.instance.operatorsModule,
+      memory: parts.instance.wasmMemory,
+      control: parts.control.buffer as SharedArrayBuffer,
+      thread,
+      stack: this.stack + STACK_BYTE_LENGTH,
+      idleTimeoutMs: parts.idleTimeoutMs,
+    };
+    worker.postMessage(message);
+    const timer = setTimeout(() => {
+      if (this.#ready || this.#reason !== undefined) return;
+      this.#reason = "handshake-timeout";
+      this.#settle();
+    }, HANDSHAKE_MS);
+    // While it starts, a program of Node waits for it; afterwards it must be able to end.
+    this.answered.then(() => {
+      clearTimeout(timer);
+      if (isEmitter(worker)) worker.unref?.();
+    });
+  }
+
+  #fail(reason: ThreadReason): void {
+    this.#reason = reason;
+    if (reason === "csp") noteRefusedByPolicy();
+    Atomics.store(this.#control, this.#state, THREW);
+    this.#settle();
+  }
+}
+
+function isEmitter(worker: object): worker is ThreadWorker & Emitter {
+  return "on" in worker && typeof worker.on === "function";
+}
+
+function isPolicy(error: unknown): boolean {
+  return error instanceof Error && error.name === "SecurityError";
+}
