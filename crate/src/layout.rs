@@ -10,6 +10,7 @@
 //! no other reference while a row is borrowed) for `'a`.
 
 pub mod blocks;
+pub mod pairs;
 
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{MR, NR, ROW_STRIDE};

@@ -4,7 +4,7 @@
  * | bytes | what |
  * |---|---|
  * | 4 | `SACK` |
- * | 2, 2 | version (1); flags: 1 window, 2 pageSize, 4 rope |
+ * | 2, 2 | version (2); flags: 1 window, 2 pageSize, 4 rope |
  * | 4 x 10 | dtype (0 float32, 1 float16, 2 bfloat16, 5 int8), batch, numKvHeads, headDim, valueHeadDim, capacity, left, first, pageSize, length of rope |
  * | 4 x 2 batch | lengths, then the first position behind the pinned ones that each batch row keeps |
  * | n, padded to 4 | rope: its options as JSON |
@@ -25,7 +25,7 @@ import { type CacheRope, resolveRope } from "./rope.ts";
 import type { Store } from "./store.ts";
 
 const MAGIC = 0x4b434153;
-const VERSION = 1;
+const VERSION = 2;
 const FLAG_WINDOW = 1;
 const FLAG_PAGES = 2;
 const FLAG_ROPE = 4;

@@ -9,7 +9,7 @@ export const BLOCK = 64;
 /** Columns of a panel of keys, lanes of a panel of values. */
 const PANEL = 32;
 
-/** Elements behind a head's values, read and of no use. */
+/** Columns behind a head's values, read and of no use. */
 const SLACK = 24;
 
 /** How a cache can store elements, with the wasm's numbers for it and the bytes of one. */
@@ -34,14 +34,25 @@ export interface BlockFormat {
 /** Lanes of a stored value: its width rounded up to 8. */
 const valueWidth = ({ valueHeadDim }: BlockFormat): number => Math.ceil(valueHeadDim / 8) * 8;
 
-/** Bytes of a position's scales, of key or value, where there are any. */
-const SCALE_BYTE_LENGTH = 4;
+/** Elements that lie together along the inner axis of a product: the pairs of int8. */
+const togetherOf = ({ dtype }: BlockFormat): number => (dtype === "int8" ? 2 : 1);
 
-/** Bytes of a head of a block: keys, values, scales. */
+/** Elements of a stored key. */
+function keyWidth(format: BlockFormat): number {
+  const together = togetherOf(format);
+  return Math.ceil(format.headDim / together) * together;
+}
+
+/** Bytes of a scale. */
+const SCALE = 4;
+
+/** Bytes of the scales in front of a head's keys, and of those in front of its values. */
+const scalesByteLength = ({ dtype }: BlockFormat): number => (dtype === "int8" ? BLOCK * SCALE : 0);
+
+/** Bytes of a head of a block: keys and values, each behind its scales. */
 export function headByteLength(format: BlockFormat): number {
-  const elements = BLOCK * (format.headDim + valueWidth(format)) + SLACK;
-  const scales = format.dtype === "int8" ? 2 * BLOCK * SCALE_BYTE_LENGTH : 0;
-  return Math.ceil((elements * CACHE_DTYPES[format.dtype].byteLength) / 16) * 16 + scales;
+  const elements = BLOCK * (keyWidth(format) + valueWidth(format)) + SLACK * togetherOf(format);
+  return Math.ceil((elements * CACHE_DTYPES[format.dtype].byteLength) / 16) * 16 + 2 * scalesByteLength(format);
 }
 
 /** Bytes of a block, its heads side by side: 64 positions of all heads. */
@@ -53,27 +64,30 @@ export function blockByteLength(format: BlockFormat): number {
 export function clearOutside(block: Uint8Array, format: BlockFormat, from: number, to: number): void {
   const size = CACHE_DTYPES[format.dtype].byteLength;
   const head = headByteLength(format);
-  const width = valueWidth(format);
-  const { headDim } = format;
+  const [keys, values] = [keyWidth(format), valueWidth(format)];
+  const together = togetherOf(format);
+  /** Clears `count` runs of elements, `stride` apart. */
+  const clear = (first: number, count: number, run: number, stride: number) => {
+    for (let i = 0; i < count; i++) block.fill(0, (first + i * stride) * size, (first + i * stride + run) * size);
+  };
   for (let at = 0; at < block.length; at += head) {
-    const values = at + BLOCK * headDim * size;
-    const scales = at + head - 2 * BLOCK * SCALE_BYTE_LENGTH;
+    const keysAt = at + scalesByteLength(format);
+    const valueScalesAt = keysAt + BLOCK * keys * size;
+    const valuesAt = valueScalesAt + scalesByteLength(format);
     for (let position = 0; position < BLOCK; position++) {
       if (position >= from && position < to) continue;
-      const column = Math.floor(position / PANEL) * PANEL * headDim + (position % PANEL);
-      for (let d = 0; d < headDim; d++) {
-        const first = at + (column + d * PANEL) * size;
-        block.fill(0, first, first + size);
-      }
-      for (let panel = 0; panel < width; panel += PANEL) {
-        const lanes = Math.min(PANEL, width - panel);
-        const first = values + (panel * BLOCK + position * lanes) * size;
-        block.fill(0, first, first + lanes * size);
+      const column = Math.floor(position / PANEL) * PANEL * keys + (position % PANEL) * together;
+      clear(keysAt / size + column, keys / together, together, PANEL * together);
+      for (let panel = 0; panel < values; panel += PANEL) {
+        const lanes = Math.min(PANEL, values - panel);
+        const pair = Math.floor(position / together) * together;
+        const first = valuesAt / size + panel * BLOCK + pair * lanes + (position - pair);
+        if (together === 1) clear(first, 1, lanes, lanes);
+        else clear(first, lanes, 1, together);
       }
       if (format.dtype !== "int8") continue;
-      for (const part of [0, BLOCK]) {
-        const first = scales + (part + position) * SCALE_BYTE_LENGTH;
-        block.fill(0, first, first + SCALE_BYTE_LENGTH);
+      for (const scales of [at, valueScalesAt]) {
+        block.fill(0, scales + position * SCALE, scales + (position + 1) * SCALE);
       }
     }
   }

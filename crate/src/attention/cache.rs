@@ -3,11 +3,16 @@
 //! A block holds 64 positions, from a multiple of 64 on, of all heads of a batch row; a table says where each block lies, so a
 //! cache that grows, a ring and pages shared by forks are the same thing here. Inside a block, for each head:
 //! ```text
-//! keys [2][head_dim][32]   values [value_width / 32][64][32]   24 unused   int8 only: 64 key scales, 64 value scales (f32)
+//! keys [2][head_dim][32]   values [value_width / 32][64][32]   24 unused
 //! ```
+//! and where elements are int8, in pairs along the inner axis, which is what their kernel multiplies:
+//! ```text
+//! 64 key scales (f32)   keys [2][ceil(head_dim / 2)][32][2]   64 value scales   values [value_width / 32][32][32][2]   48 unused
+//! ```
+//! in the order in which they are read: a jump to scales behind the values costs the prefetchers their track.
 //! Keys and values lie in panels of 32 columns, which the micro-kernels read from first to last, so that attending copies
 //! nothing; `value_width` is `value_head_dim` rounded up to 8, and the last panel of the values is as wide as is left.
-//! Lanes past `value_head_dim` are 0, and so are the values of positions that were never written.
+//! Lanes past `value_head_dim` are 0, and so are the values of positions that were never written, and the pad of an odd `head_dim`.
 
 use super::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
@@ -16,7 +21,7 @@ use crate::kernel::{Lanes, Native, NR, ROW_STRIDE};
 use crate::layout::blocks::Blocks;
 use crate::layout::Rows8;
 
-/// Elements behind a head's values that the row kernel may read and whose sums nobody takes.
+/// Columns behind a head's values that the row kernels may read and whose sums nobody takes.
 const SLACK: usize = COLUMNS - NR;
 
 /// How elements are stored.
@@ -66,7 +71,7 @@ impl Format {
         if self.head_dim == 0 {
             return Err(Error::new(Reason::Value, Field::HeadDim));
         }
-        let lanes = (self.head_dim as u64).checked_add(self.value_head_dim as u64 + NR as u64);
+        let lanes = (self.head_dim as u64).checked_add(self.value_head_dim as u64 + NR as u64 + 1);
         let bytes = lanes.and_then(|lanes| lanes.checked_mul(4 * BLOCK_KV as u64)?.checked_add(8 * BLOCK_KV as u64));
         let bytes = bytes.and_then(|bytes| bytes.checked_mul(self.num_kv_heads as u64));
         let too_large = Error::new(Reason::Size, Field::Key);
@@ -84,6 +89,38 @@ impl Format {
     /// Lanes of a stored value.
     pub fn value_width(&self) -> usize {
         self.value_head_dim.next_multiple_of(NR)
+    }
+
+    /// Elements of a stored key: those of int8 come in pairs.
+    fn key_width(&self) -> usize {
+        match self.dtype {
+            CacheDType::Int8 => self.head_dim.next_multiple_of(2),
+            _ => self.head_dim,
+        }
+    }
+
+    /// Elements of all keys of a head.
+    pub(super) fn key_elements(&self) -> usize {
+        BLOCK_KV * self.key_width()
+    }
+
+    /// Elements behind the values.
+    fn slack(&self) -> usize {
+        match self.dtype {
+            CacheDType::Int8 => 2 * SLACK,
+            _ => SLACK,
+        }
+    }
+
+    /// Where an element of int8 keys lies in a head's keys.
+    pub(super) fn key_byte(&self, column: usize, lane: usize) -> usize {
+        column / COLUMNS * COLUMNS * self.key_width() + lane / 2 * 2 * COLUMNS + column % COLUMNS * 2 + lane % 2
+    }
+
+    /// Where an element of int8 values lies in a head's values.
+    pub(super) fn value_byte(&self, column: usize, lane: usize) -> usize {
+        let (at, stride) = self.value_lane(lane / COLUMNS * COLUMNS);
+        at + column / 2 * 2 * stride + lane % COLUMNS * 2 + column % 2
     }
 
     /// Where the elements of a column of the keys lie in a head's keys: the first, and how far apart they are.
@@ -106,10 +143,9 @@ impl Format {
 
     /// Bytes of a head of a block: a multiple of 16.
     pub fn head_byte_length(&self) -> usize {
-        let scales = if self.dtype == CacheDType::Int8 { 2 * BLOCK_KV * 4 } else { 0 };
-        let elements = BLOCK_KV * (self.head_dim + self.value_width()) + SLACK;
+        let elements = self.key_elements() + BLOCK_KV * self.value_width() + self.slack();
         // Scales, and the next head's keys, are f32 or smaller: a multiple of 16 suits all.
-        (elements * self.dtype.byte_length()).next_multiple_of(16) + scales
+        (elements * self.dtype.byte_length()).next_multiple_of(16) + 2 * self.scales_byte_length()
     }
 
     /// Bytes from the first to the last of a block, both included: a multiple of 16.
@@ -120,16 +156,28 @@ impl Format {
         }
     }
 
-    pub(super) fn keys_at(&self, head: usize) -> usize {
+    /// Bytes of the scales of the keys, or of the values, of a head.
+    fn scales_byte_length(&self) -> usize {
+        match self.dtype {
+            CacheDType::Int8 => BLOCK_KV * 4,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn key_scales_at(&self, head: usize) -> usize {
         head * self.stride()
     }
 
-    pub(super) fn values_at(&self, head: usize) -> usize {
-        self.keys_at(head) + BLOCK_KV * self.head_dim * self.dtype.byte_length()
+    pub(super) fn keys_at(&self, head: usize) -> usize {
+        self.key_scales_at(head) + self.scales_byte_length()
     }
 
-    pub(super) fn scales_at(&self, head: usize) -> usize {
-        self.keys_at(head) + self.head_byte_length() - 2 * BLOCK_KV * 4
+    pub(super) fn value_scales_at(&self, head: usize) -> usize {
+        self.keys_at(head) + self.key_elements() * self.dtype.byte_length()
+    }
+
+    pub(super) fn values_at(&self, head: usize) -> usize {
+        self.value_scales_at(head) + self.scales_byte_length()
     }
 }
 
@@ -147,6 +195,18 @@ pub(super) struct HeadBlock<'a> {
     cache: Cache<'a>,
     entry: usize,
     head: usize,
+}
+
+/// A block of one head, of integers of a byte.
+pub(super) struct Int8Block<'a> {
+    /// All keys.
+    pub(super) keys: &'a [i8],
+    /// All values, and the slack behind them.
+    pub(super) values: &'a [i8],
+    /// A scale per key.
+    pub(super) key_scales: &'a [f32],
+    /// A scale per value.
+    pub(super) value_scales: &'a [f32],
 }
 
 impl<'a> Cache<'a> {
@@ -173,7 +233,7 @@ impl<'a> Cache<'a> {
 }
 
 impl<'a> HeadBlock<'a> {
-    /// `n` elements at `at` bytes; none where the block is not there.
+    /// `n` floats at `at` bytes; none where the block is not there.
     #[inline(never)]
     fn elements(&self, at: usize, n: usize) -> Elements<'a> {
         let blocks = &self.cache.blocks;
@@ -181,7 +241,8 @@ impl<'a> HeadBlock<'a> {
             CacheDType::F32 => Elements::F32(blocks.slice(self.entry, at, n).unwrap_or(&[])),
             CacheDType::F16 => Elements::F16(blocks.slice(self.entry, at, n).unwrap_or(&[])),
             CacheDType::Bf16 => Elements::Bf16(blocks.slice(self.entry, at, n).unwrap_or(&[])),
-            CacheDType::Int8 => Elements::Int8(blocks.slice(self.entry, at, n).unwrap_or(&[])),
+            // Read by `int8`, and never as floats.
+            CacheDType::Int8 => Elements::F32(&[]),
         }
     }
 
@@ -195,15 +256,19 @@ impl<'a> HeadBlock<'a> {
         self.elements(format.values_at(self.head), BLOCK_KV * format.value_width() + SLACK)
     }
 
-    /// Scales of the keys and of the values, for int8.
-    pub(super) fn scales(&self) -> Option<[&'a [f32]; 2]> {
+    /// Keys, values and the scales of both, for int8.
+    pub(super) fn int8(&self) -> Option<Int8Block<'a>> {
         let format = &self.cache.format;
         if format.dtype != CacheDType::Int8 {
             return None;
         }
-        let scales = self.cache.blocks.slice::<f32>(self.entry, format.scales_at(self.head), 2 * BLOCK_KV)?;
-        let (keys, values) = scales.split_at(BLOCK_KV);
-        Some([keys, values])
+        let blocks = &self.cache.blocks;
+        let keys = blocks.slice(self.entry, format.keys_at(self.head), format.key_elements())?;
+        let n = BLOCK_KV * format.value_width() + format.slack();
+        let values = blocks.slice(self.entry, format.values_at(self.head), n)?;
+        let key_scales = blocks.slice(self.entry, format.key_scales_at(self.head), BLOCK_KV)?;
+        let value_scales = blocks.slice(self.entry, format.value_scales_at(self.head), BLOCK_KV)?;
+        Some(Int8Block { keys, values, key_scales, value_scales })
     }
 
     /// Whether the block is there at all.
@@ -211,7 +276,7 @@ impl<'a> HeadBlock<'a> {
         self.cache.blocks.slice::<f32>(self.entry, 0, 0).is_some()
     }
 
-    /// The keys as f32, without scales: where they lie, or copied.
+    /// The keys as f32: where they lie, or copied.
     pub(super) fn keys_f32<'b>(&self, copy: &'b [f32]) -> &'b [f32]
     where
         'a: 'b,
@@ -222,7 +287,7 @@ impl<'a> HeadBlock<'a> {
         }
     }
 
-    /// The values as f32, without scales: where they lie, or copied.
+    /// The values as f32: where they lie, or copied.
     pub(super) fn values_f32<'b>(&self, copy: &'b [f32]) -> &'b [f32]
     where
         'a: 'b,
@@ -245,17 +310,17 @@ impl<'a> HeadBlock<'a> {
         Rows8::strided(&values[at + from * stride..], stride, n)
     }
 
-    /// All keys as f32, in their order and without scales.
+    /// All keys as f32, in their order.
     pub(super) fn copy_keys(&self, to: &mut [f32]) {
         self.keys().widen(to);
     }
 
-    /// All values as f32, in their order and without scales.
+    /// All values as f32, in their order.
     pub(super) fn copy_values(&self, to: &mut [f32]) {
         self.values().widen(to);
     }
 
-    /// Lanes `from..` of the value at a column, at most 8 and from a multiple of 8 on, as f32 without its scale.
+    /// Lanes `from..` of the value at a column, at most 8 and from a multiple of 8 on, as f32.
     pub(super) fn value(&self, column: usize, from: usize, to: &mut [f32]) {
         for (eight, to) in to.chunks_mut(NR).enumerate() {
             let (at, stride) = self.cache.format.value_lane(from + eight * NR);
@@ -294,7 +359,7 @@ impl<'a> HeadBlock<'a> {
 
 /// `to = to x + sum y`, each product rounded, or `to = sum`. Factors of 1 change no bit.
 #[inline(always)]
-fn combine(to: &mut [f32], sum: &[f32; COLUMNS], factors: Option<[f32; 2]>) {
+pub(super) fn combine(to: &mut [f32], sum: &[f32; COLUMNS], factors: Option<[f32; 2]>) {
     let Some([x, y]) = factors else {
         to.copy_from_slice(&sum[..to.len()]);
         return;

@@ -33,6 +33,16 @@ enum Part {
     Value,
 }
 
+impl Part {
+    /// Where a lane of int8 lies.
+    fn byte(self, format: &Format, column: usize, lane: usize) -> usize {
+        match self {
+            Self::Key => format.key_byte(column, lane),
+            Self::Value => format.value_byte(column, lane),
+        }
+    }
+}
+
 /// Elements of one position: the first, and how far apart they are.
 #[derive(Clone, Copy)]
 struct Places {
@@ -113,7 +123,7 @@ impl<'a> CacheMut<'a> {
         }
     }
 
-    /// Where lanes from a multiple of 32 on lie for a position, in elements from the start of the part.
+    /// Where floats from a multiple of 32 lanes on lie for a position, in elements from the start of the part.
     fn places(&self, part: Part, position: usize, lane: usize) -> Places {
         let column = position % BLOCK_KV;
         match part {
@@ -132,7 +142,7 @@ impl<'a> CacheMut<'a> {
     fn elements<T: Stored>(&mut self, part: Part, entry: usize, head: usize) -> Result<&mut [T], Error> {
         let format = &self.format;
         let (at, n) = match part {
-            Part::Key => (format.keys_at(head), BLOCK_KV * format.head_dim),
+            Part::Key => (format.keys_at(head), format.key_elements()),
             Part::Value => (format.values_at(head), BLOCK_KV * format.value_width()),
         };
         self.blocks.slice(entry, at, n).ok_or(Error::new(Reason::Bounds, Field::Key))
@@ -153,7 +163,13 @@ impl<'a> CacheMut<'a> {
                 CacheDType::F32 => put(self.elements(part, entry, head)?, places, chunk, |x| x),
                 CacheDType::F16 => put(self.elements(part, entry, head)?, places, chunk, f32_to_f16),
                 CacheDType::Bf16 => put(self.elements(part, entry, head)?, places, chunk, f32_to_bf16),
-                CacheDType::Int8 => put(self.elements(part, entry, head)?, places, chunk, |x| quantise(x, scale)),
+                CacheDType::Int8 => {
+                    let (format, column) = (self.format, position % BLOCK_KV);
+                    let bytes = self.elements(part, entry, head)?;
+                    for (i, x) in chunk.iter().enumerate() {
+                        bytes[part.byte(&format, column, from + i)] = quantise(*x, scale);
+                    }
+                }
             }
         }
         Ok(())
@@ -181,9 +197,12 @@ impl<'a> CacheMut<'a> {
     }
 
     fn scale(&mut self, part: Part, entry: usize, head: usize, position: usize) -> Result<&mut f32, Error> {
-        let at = self.format.scales_at(head);
-        let scales = self.blocks.slice::<f32>(entry, at, 2 * BLOCK_KV).ok_or(Error::new(Reason::Bounds, Field::Key))?;
-        Ok(&mut scales[if part == Part::Key { 0 } else { BLOCK_KV } + position % BLOCK_KV])
+        let at = match part {
+            Part::Key => self.format.key_scales_at(head),
+            Part::Value => self.format.value_scales_at(head),
+        };
+        let scales = self.blocks.slice::<f32>(entry, at, BLOCK_KV).ok_or(Error::new(Reason::Bounds, Field::Key))?;
+        Ok(&mut scales[position % BLOCK_KV])
     }
 
     fn read_row(&mut self, part: Part, [batch, position, head]: [usize; 3], to: &mut [f32]) -> Result<(), Error> {
@@ -195,8 +214,12 @@ impl<'a> CacheMut<'a> {
                 CacheDType::F16 => take(self.elements(part, entry, head)?, places, to, f16_to_f32),
                 CacheDType::Bf16 => take(self.elements(part, entry, head)?, places, to, bf16_to_f32),
                 CacheDType::Int8 => {
+                    let (format, column) = (self.format, position % BLOCK_KV);
                     let scale = *self.scale(part, entry, head, position)?;
-                    take(self.elements(part, entry, head)?, places, to, |x: i8| f32::from(x) * scale);
+                    let bytes = self.elements::<i8>(part, entry, head)?;
+                    for (i, to) in to.iter_mut().enumerate() {
+                        *to = f32::from(bytes[part.byte(&format, column, chunk * CHUNK + i)]) * scale;
+                    }
                 }
             }
         }

@@ -41,8 +41,7 @@ pub struct Plan {
     pub slots: usize,
     /// Lanes of the values that are copied per block: those that are no whole 8, or all where they are not f32.
     pub copied_lanes: usize,
-    /// Elements of the keys of a block that are copied: those of a cache whose elements are not f32, where they serve more
-    /// than one row.
+    /// Elements of the keys of a block that are copied: those of a cache of half floats, where they serve more than one row.
     pub copied_keys: usize,
     /// Elements of a tile's workspace.
     pub workspace: usize,
@@ -75,7 +74,8 @@ impl Plan {
         let (copied_keys, copied_lanes) = match &spec.source {
             Source::Rows { value: Operand::F32(_), .. } => (0, value_width - sizes.value_head_dim / NR * NR),
             Source::Rows { .. } => (0, value_width),
-            Source::Cache(cache) if cache.format().dtype == CacheDType::F32 || rows == 1 => (0, 0),
+            Source::Cache(cache) if matches!(cache.format().dtype, CacheDType::F32 | CacheDType::Int8) => (0, 0),
+            Source::Cache(_) if rows == 1 => (0, 0),
             Source::Cache(_) => (BLOCK_KV * sizes.head_dim, value_width),
         };
         let workspace = Workspace::elements(rows_per_tile, segments, slots, value_width, copied_lanes);

@@ -1,6 +1,6 @@
 //! One tile at work: its inputs, its temporary memory, and the step from one block of keys to the next.
 
-use super::cache::HeadBlock;
+use super::cache::{CacheDType, HeadBlock};
 use super::mask::{BlockSight, Columns, Tile};
 use super::plan::Plan;
 use super::spec::{Source, Spec};
@@ -73,6 +73,9 @@ impl<'a> Run<'a> {
 
     /// Copies the query rows to `[segment][row][64]`; rows past the end are zero.
     pub(super) fn copy_queries(&mut self) {
+        if matches!(&self.spec.source, Source::Cache(cache) if cache.format().dtype == CacheDType::Int8) {
+            return self.quantise_queries();
+        }
         let rows = self.plan.rows_per_tile;
         let head_dim = self.spec.sizes.head_dim;
         for r in 0..self.n.next_multiple_of(MR) {
@@ -103,7 +106,7 @@ impl<'a> Run<'a> {
     ) {
         self.score(group, block, columns);
         let seen = if only_visible { self.seen(columns) } else { [0; MR] };
-        let (m, l) = self.exponentials(columns);
+        let (m, l) = self.exponentials(group, columns);
         let merge = match place {
             Place::New(slot) => {
                 stack.set(slot, group, m, l);
@@ -113,7 +116,9 @@ impl<'a> Run<'a> {
         };
         let (Place::New(slot) | Place::Sibling(slot)) = place;
         let o = stack.o(slot, group);
-        self.scale_by_values(block, columns);
+        if let Some(int8) = self.int8(block) {
+            return self.weigh_int8(&int8, group, &columns.panels(), merge.map(|merge| [merge.x, merge.y]), o);
+        }
         if let (Some(cached), false) = (self.cached_for_one(block), only_visible) {
             let p = &self.scores[columns.from..columns.to];
             cached.weigh(p, columns.from, merge.map(|merge| [merge.x[0], merge.y[0]]), o);

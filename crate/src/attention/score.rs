@@ -2,7 +2,6 @@
 //!
 //! Order: dot product (the micro-kernel, segments of 64), scale or softcap, bias, ALiBi, then -Infinity where hidden.
 
-use super::cache::HeadBlock;
 use super::mask::Columns;
 use super::run::Run;
 use super::spec::{ScoreScale, Source, Spec, Tap};
@@ -58,33 +57,23 @@ impl Run<'_> {
     fn dot(&mut self, group: usize, block: usize, panels: Range<usize>, factor: Option<f32>) {
         if let Source::Cache(cache) = &self.spec.source {
             let cached = cache.block(self.batch, block, self.kv_head);
+            if let Some(int8) = cached.int8() {
+                return self.dot_int8(&int8, group, &panels, factor);
+            }
             if self.n == 1 {
                 cached.dot(self.query, self.plan.rows_per_tile * ROW_STRIDE, &mut self.scores[..BLOCK_KV]);
-                return self.multiply(&cached, panels, factor);
-            }
-            if let Some([_, _]) = cached.scales() {
-                self.dot_panels(group, block, panels.clone(), None);
-                return self.multiply(&cached, panels, factor);
+                return self.multiply(panels, factor);
             }
         }
         self.dot_panels(group, block, panels, factor);
     }
 
-    /// Dot products times the scales of int8 keys, then times a factor.
-    fn multiply(&mut self, cached: &HeadBlock<'_>, panels: Range<usize>, factor: Option<f32>) {
-        let scales = cached.scales().map(|[keys, _]| keys);
-        let columns = panels.start * NR..panels.end * NR;
-        for row in self.scores.chunks_exact_mut(BLOCK_KV).take(self.n) {
-            let row = &mut row[columns.clone()];
-            if let Some(scales) = scales {
-                multiply(row, &scales[columns.clone()]);
-            }
-            if let Some(factor) = factor {
-                let factor = Native::splat(factor);
-                for t in row.as_chunks_mut::<4>().0 {
-                    Native::load(t).mul(factor).store(t);
-                }
-            }
+    /// The first row's dot products times a factor.
+    fn multiply(&mut self, panels: Range<usize>, factor: Option<f32>) {
+        let Some(factor) = factor else { return };
+        let factor = Native::splat(factor);
+        for t in self.scores[panels.start * NR..panels.end * NR].as_chunks_mut::<4>().0 {
+            Native::load(t).mul(factor).store(t);
         }
     }
 
@@ -164,13 +153,6 @@ impl Run<'_> {
                 }
             }
         }
-    }
-}
-
-/// `row[j] = row[j] * factors[j]`, whole fours.
-pub(super) fn multiply(row: &mut [f32], factors: &[f32]) {
-    for (t, factor) in row.as_chunks_mut::<4>().0.iter_mut().zip(factors.as_chunks::<4>().0) {
-        Native::load(t).mul(Native::load(factor)).store(t);
     }
 }
 

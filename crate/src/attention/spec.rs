@@ -296,7 +296,7 @@ impl<'a> Spec<'a> {
         self.sizes.kv_start..end.max(self.sizes.kv_start)
     }
 
-    /// Lanes `from..` of the value at a position, as f32, without the scale that int8 has.
+    /// Lanes `from..` of the value at a position, as f32; not of int8.
     pub(super) fn value(&self, [batch, position, head]: [usize; 3], from: usize, to: &mut [f32]) {
         match &self.source {
             Source::Rows { value, .. } => value.copy([batch, position - self.sizes.kv_start, head], from, to),

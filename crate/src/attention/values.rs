@@ -4,7 +4,6 @@ use super::cache::CacheDType;
 use super::mask::Columns;
 use super::operand::Operand;
 use super::run::Run;
-use super::score::multiply;
 use super::spec::Source;
 use super::BLOCK_KV;
 use crate::kernel::exp::Exp2;
@@ -15,12 +14,12 @@ use crate::kernel::{MR, NR};
 use crate::layout::Rows8;
 
 impl Run<'_> {
-    /// Turns four rows of scores into exponentials; gives their `m` and `l`.
-    pub(super) fn exponentials(&mut self, columns: &Columns) -> ([f32; MR], [f32; MR]) {
+    /// Turns the scores of a group's rows into exponentials; gives their `m` and `l`.
+    pub(super) fn exponentials(&mut self, group: usize, columns: &Columns) -> ([f32; MR], [f32; MR]) {
         let panels = columns.panels();
         let (mut m, mut l) = ([f32::NEG_INFINITY; MR], [0.0; MR]);
         let exp2 = Exp2::<Native>::new();
-        let rows = if self.cached_for_one(0).is_some() { 1 } else { MR };
+        let rows = self.rows_of(group);
         for (r, row) in self.scores.chunks_exact_mut(BLOCK_KV).enumerate().take(rows) {
             let (row, _) = row[panels.start * NR..panels.end * NR].as_chunks_mut::<4>();
             m[r] = row_max::<Native>(row);
@@ -44,17 +43,6 @@ impl Run<'_> {
     pub(super) fn copy_keys(&mut self, block: usize) {
         if let (Source::Cache(cache), false) = (&self.spec.source, self.key_copy.is_empty()) {
             cache.block(self.batch, block, self.kv_head).copy_keys(self.key_copy);
-        }
-    }
-
-    /// Multiplies the exponentials by the scales of int8 values; their sums are those from before.
-    pub(super) fn scale_by_values(&mut self, block: usize, columns: &Columns) {
-        let Source::Cache(cache) = &self.spec.source else { return };
-        let Some([_, scales]) = cache.block(self.batch, block, self.kv_head).scales() else { return };
-        let panels = columns.panels();
-        let columns = panels.start * NR..panels.end * NR;
-        for row in self.scores.chunks_exact_mut(BLOCK_KV).take(self.n) {
-            multiply(&mut row[columns.clone()], &scales[columns.clone()]);
         }
     }
 

@@ -9,6 +9,7 @@ pub mod exp;
 pub mod gemm_tile;
 pub mod ln;
 pub mod pack;
+pub mod pair_tile;
 pub mod philox;
 pub mod portable;
 pub mod power;
@@ -33,6 +34,12 @@ pub type Native = portable::F32x4;
 /// The lanes this build computes with.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub type Native = simd128::F32x4;
+/// Their sums of integers.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+pub type NativeIntegers = portable::I32x4;
+/// Their sums of integers.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub type NativeIntegers = simd128::I32x4;
 
 /// The bits under which every NaN is stored.
 pub const CANONICAL_NAN: f32 = f32::from_bits(0x7fc0_0000);
@@ -90,8 +97,8 @@ pub trait Lanes: Copy {
     fn widen_f16(eight: &[u16; 8]) -> [Self; 2];
     /// Eight bf16, given as bits, exactly.
     fn widen_bf16(eight: &[u16; 8]) -> [Self; 2];
-    /// Eight integers.
-    fn widen_i8(eight: &[i8; 8]) -> [Self; 2];
+    /// The integers nearest to eight numbers of at most 2^15 - 1 in magnitude, ties to even. Any integers for other numbers.
+    fn round(low: Self, high: Self, to: &mut [i16; 8]);
     /// The 4 x 4 matrix whose rows are given, transposed.
     fn transpose(rows: [Self; 4]) -> [Self; 4];
 
@@ -108,4 +115,21 @@ pub trait Lanes: Copy {
     fn canonical(self) -> Self {
         Self::select(self.equal(self), self, Self::splat(CANONICAL_NAN))
     }
+}
+
+/// Four i32 lanes: sums of products of integers.
+pub trait IntegerLanes: Copy {
+    /// Lanes of f32.
+    type Float: Lanes;
+    /// A pair of factors, in every lane.
+    type Factors: Copy;
+
+    /// All lanes 0.
+    fn zero() -> Self;
+    /// A pair, in every lane.
+    fn factors(pair: &[i16; 2]) -> Self::Factors;
+    /// Lane `i` = `self[i] + (factors[0] * pairs[2i] + factors[1] * pairs[2i + 1])`, all exact.
+    fn add_products(self, factors: Self::Factors, pairs: &[i8; 8]) -> Self;
+    /// Rounded to nearest even.
+    fn to_float(self) -> Self::Float;
 }

@@ -1,7 +1,7 @@
 //! `[f32; 4]`: the portable lanes and the bit-level truth of the crate.
 
 use super::convert::{bf16_to_f32, f16_to_f32};
-use super::Lanes;
+use super::{IntegerLanes, Lanes};
 
 /// Four lanes in an array. Rust never fuses or reorders these operations, so their bits are IEEE-754's on every target.
 #[derive(Clone, Copy, Debug)]
@@ -132,11 +132,42 @@ impl Lanes for F32x4 {
         widen(eight, bf16_to_f32)
     }
     #[inline(always)]
-    fn widen_i8(eight: &[i8; 8]) -> [Self; 2] {
-        widen(eight, f32::from)
+    fn round(low: Self, high: Self, to: &mut [i16; 8]) {
+        // Adding 1.5 * 2^23 rounds, and leaves the integer in the low bits.
+        let integer = |x: &f32| (x + 12_582_912.0).to_bits() as i16;
+        for (to, x) in to.iter_mut().zip(low.0.iter().chain(&high.0)) {
+            *to = integer(x);
+        }
     }
     #[inline(always)]
     fn transpose(rows: [Self; 4]) -> [Self; 4] {
         core::array::from_fn(|i| Self(core::array::from_fn(|j| rows[j].0[i])))
+    }
+}
+
+/// Four sums of integers in an array.
+#[derive(Clone, Copy, Debug)]
+pub struct I32x4(pub [i32; 4]);
+
+impl IntegerLanes for I32x4 {
+    type Float = F32x4;
+    type Factors = [i32; 2];
+
+    #[inline(always)]
+    fn zero() -> Self {
+        Self([0; 4])
+    }
+    #[inline(always)]
+    fn factors(pair: &[i16; 2]) -> [i32; 2] {
+        pair.map(i32::from)
+    }
+    #[inline(always)]
+    fn add_products(self, factors: [i32; 2], pairs: &[i8; 8]) -> Self {
+        let product = |i: usize| factors[i % 2] * i32::from(pairs[i]);
+        Self(core::array::from_fn(|i| self.0[i] + (product(2 * i) + product(2 * i + 1))))
+    }
+    #[inline(always)]
+    fn to_float(self) -> F32x4 {
+        F32x4(self.0.map(|sum| sum as f32))
     }
 }

@@ -31,8 +31,6 @@ struct F32;
 struct F16;
 /// The upper half of binary32.
 struct Bf16;
-/// Integers of a byte.
-struct Int8;
 
 impl Element for F32 {
     type Stored = f32;
@@ -65,16 +63,6 @@ impl Element for Bf16 {
         bf16_to_f32(one)
     }
 }
-impl Element for Int8 {
-    type Stored = i8;
-    #[inline(always)]
-    fn widen<L: Lanes>(eight: &[i8; 8]) -> [L; 2] {
-        L::widen_i8(eight)
-    }
-    fn widen_one(one: i8) -> f32 {
-        f32::from(one)
-    }
-}
 
 #[inline(always)]
 fn halves(eight: &[f32; 8]) -> [&[f32; 4]; 2] {
@@ -91,8 +79,6 @@ pub enum Elements<'a> {
     F16(&'a [u16]),
     /// The upper half of binary32.
     Bf16(&'a [u16]),
-    /// Integers of a byte.
-    Int8(&'a [i8]),
 }
 
 impl<'a> Elements<'a> {
@@ -103,7 +89,6 @@ impl<'a> Elements<'a> {
             Self::F32(all) => Self::F32(&all[at..]),
             Self::F16(all) => Self::F16(&all[at..]),
             Self::Bf16(all) => Self::Bf16(&all[at..]),
-            Self::Int8(all) => Self::Int8(&all[at..]),
         }
     }
 
@@ -114,7 +99,6 @@ impl<'a> Elements<'a> {
             Self::F32(all) => widen::<F32>(all, to),
             Self::F16(all) => widen::<F16>(all, to),
             Self::Bf16(all) => widen::<Bf16>(all, to),
-            Self::Int8(all) => widen::<Int8>(all, to),
         }
     }
 
@@ -125,7 +109,6 @@ impl<'a> Elements<'a> {
             Self::F32(b) => row_tile::<Native, F32>(a, b, stride, sums),
             Self::F16(b) => row_tile::<Native, F16>(a, b, stride, sums),
             Self::Bf16(b) => row_tile::<Native, Bf16>(a, b, stride, sums),
-            Self::Int8(b) => row_tile::<Native, Int8>(a, b, stride, sums),
         }
     }
 }

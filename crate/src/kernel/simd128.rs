@@ -1,6 +1,6 @@
 //! wasm's `v128` as [`Lanes`]; with `relaxed-simd` compiled in, `mul_add` is one relaxed instruction.
 
-use super::Lanes;
+use super::{IntegerLanes, Lanes};
 use core::arch::wasm32::*;
 
 /// Four lanes in one `v128`.
@@ -110,10 +110,12 @@ impl Lanes for F32x4 {
         ]
     }
     #[inline(always)]
-    fn widen_i8(eight: &[i8; 8]) -> [Self; 2] {
-        // SAFETY: the reference covers 8 readable bytes, and a wasm load needs no alignment.
-        let wide = unsafe { i16x8_load_extend_i8x8(eight.as_ptr()) };
-        [i32x4_extend_low_i16x8(wide), i32x4_extend_high_i16x8(wide)].map(|n| Self(f32x4_convert_i32x4(n)))
+    fn round(low: Self, high: Self, to: &mut [i16; 8]) {
+        // Adding 1.5 * 2^23 rounds, and leaves the integer in the low bits.
+        let magic = f32x4_splat(12_582_912.0);
+        let integers = [low, high].map(|x| i32x4_sub(f32x4_add(x.0, magic), magic));
+        // SAFETY: the reference covers 16 writable bytes, and a wasm store needs no alignment.
+        unsafe { v128_store(to.as_mut_ptr().cast(), i16x8_narrow_i32x4(integers[0], integers[1])) }
     }
     #[inline(always)]
     fn transpose(rows: [Self; 4]) -> [Self; 4] {
@@ -129,6 +131,35 @@ impl Lanes for F32x4 {
             i64x2_shuffle::<1, 3>(ab_high, cd_high),
         ]
         .map(Self)
+    }
+}
+
+/// Four sums of integers in one `v128`.
+#[derive(Clone, Copy)]
+pub struct I32x4(v128);
+
+impl IntegerLanes for I32x4 {
+    type Float = F32x4;
+    type Factors = v128;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        Self(i32x4_splat(0))
+    }
+    #[inline(always)]
+    fn factors(pair: &[i16; 2]) -> v128 {
+        // SAFETY: the reference covers 4 readable bytes, and a wasm load needs no alignment.
+        unsafe { v128_load32_splat(pair.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn add_products(self, factors: v128, pairs: &[i8; 8]) -> Self {
+        // SAFETY: the reference covers 8 readable bytes, and a wasm load needs no alignment.
+        let pairs = unsafe { i16x8_load_extend_i8x8(pairs.as_ptr()) };
+        Self(i32x4_add(self.0, i32x4_dot_i16x8(pairs, factors)))
+    }
+    #[inline(always)]
+    fn to_float(self) -> F32x4 {
+        F32x4(f32x4_convert_i32x4(self.0))
     }
 }
 

@@ -1,0 +1,57 @@
+//! One row of 16-bit integers times 32 columns of bytes: the micro-kernel of a cache that keeps int8.
+//!
+//! Both lie in pairs along the inner axis, so that one instruction multiplies eight bytes and adds neighbours: a load that
+//! widens, a product, an addition for eight elements. As f32 the same eight cost nine operations, six of them widening: more
+//! than four times the bytes of f32 cost to read.
+//!
+//! The sums are integers and exact, whatever the order. No sum overflows: an inner length of [`LONGEST`] gives at most
+//! 512 * 32767 * 127 < 2^31.
+
+use super::row_tile::COLUMNS;
+use super::{IntegerLanes, Lanes, Native, NativeIntegers};
+use crate::layout::pairs::{Pair, PairSteps};
+
+/// The longest inner length whose sums are exact.
+pub const LONGEST: usize = 512;
+/// The largest magnitude of 16 bits that is used.
+const LARGEST: f32 = 32767.0;
+/// The largest factor: the largest power of two.
+const STEEPEST: f32 = f32::from_bits(0x7f00_0000);
+
+/// `r = min(32767 / largest, 2^127)`: numbers of at most that magnitude are kept as integers `round half to even(x * r)`, which
+/// stand for themselves times `1 / r`. Two roundings put `x * r` at most 0.004 past 32767, which rounds to it. Where the
+/// largest is below 2^-112 the integers are smaller, and a step between them is 2^-127.
+pub fn steepness(largest: f32) -> f32 {
+    let r = LARGEST / largest;
+    if r < STEEPEST {
+        r
+    } else {
+        STEEPEST
+    }
+}
+
+/// `to[i]` = the integer nearest to `x[i] * r`, ties to even.
+#[inline(always)]
+pub fn quantise(x: &[[f32; 8]], r: f32, to: &mut [[i16; 8]]) {
+    let r = Native::splat(r);
+    for (x, to) in x.iter().zip(to) {
+        let (halves, _) = x.as_chunks::<4>();
+        Native::round(Native::load(&halves[0]).mul(r), Native::load(&halves[1]).mul(r), to);
+    }
+}
+
+/// `sums = f32(sum over k of a[k] . b[k * stride ..][..64])`, 32 columns of a pair of bytes each.
+#[inline(never)]
+pub fn pair_tile(a: &[Pair], b: &[i8], stride: usize, sums: &mut [f32; COLUMNS]) {
+    debug_assert!(2 * a.len() <= LONGEST);
+    let mut acc = [NativeIntegers::zero(); COLUMNS / 4];
+    for (a, b) in PairSteps::new(a, b, stride) {
+        let a = NativeIntegers::factors(a);
+        for (acc, b) in acc.iter_mut().zip(b) {
+            *acc = acc.add_products(a, b);
+        }
+    }
+    for (to, acc) in sums.as_chunks_mut::<4>().0.iter_mut().zip(acc) {
+        acc.to_float().store(to);
+    }
+}
