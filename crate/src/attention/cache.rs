@@ -359,7 +359,7 @@ impl<'a> HeadBlock<'a> {
 
 /// `to = to x + sum y`, each product rounded, or `to = sum`. Factors of 1 change no bit.
 #[inline(always)]
-pub(super) fn combine(to: &mut [f32], sum: &[f32; COLUMNS], factors: Option<[f32; 2]>) {
+fn combine(to: &mut [f32], sum: &[f32; COLUMNS], factors: Option<[f32; 2]>) {
     let Some([x, y]) = factors else {
         to.copy_from_slice(&sum[..to.len()]);
         return;

@@ -7,18 +7,15 @@
 //! Order: `S` = the exact sum of a segment of 512 lanes of the head, rounded to f32; segments added ascending;
 //! `raw = S * (s_q * s_k)`. Values: `w = p * s_v`, `P` its integer; `o = f32(S) * s_P`.
 
-use super::cache::{combine, Int8Block};
+use super::cache::Int8Block;
 use super::run::Run;
 use super::BLOCK_KV;
-use crate::kernel::pair_tile::{pair_tile, quantise, steepness, LONGEST};
-use crate::kernel::reduce::row_max;
+use crate::kernel::pair_tile::{pair_tile, steepness};
 use crate::kernel::row_tile::COLUMNS;
 use crate::kernel::{Lanes, Native, CANONICAL_NAN, MR, NR, ROW_STRIDE};
-use crate::layout::pairs::{pairs, pairs_mut, Pair};
+use crate::layout::pairs::{pairs, pairs_mut};
 use core::ops::Range;
 
-/// Pairs of a segment.
-const SEGMENT: usize = LONGEST / 2;
 /// Panels of eight columns in one of the kernel's.
 const EIGHTS: usize = COLUMNS / NR;
 
@@ -63,21 +60,15 @@ impl<'a> Run<'a> {
                 if finite {
                     self.spec.query.copy(index, from, &mut chunk[..ROW_STRIDE.min(head_dim - from)]);
                 }
-                let integers = integers(&chunk, steepness);
-                to.copy_from_slice(&integers[..to.len()]);
+                let integers = rounded(&chunk, steepness);
+                to.copy_from_slice(&integers.as_flattened().as_chunks::<2>().0[..to.len()]);
             }
         }
     }
 
     /// Scores of a group's rows, times a factor if one is given.
     #[inline(never)]
-    pub(super) fn dot_int8(
-        &mut self,
-        block: &Int8Block<'_>,
-        group: usize,
-        panels: &Range<usize>,
-        factor: Option<f32>,
-    ) {
+    pub(super) fn dot_int8(&mut self, block: &Int8Block<'_>, group: usize, panels: &Range<usize>, factor: Option<f32>) {
         let stride = self.query_stride();
         let count = self.spec.sizes.head_dim.div_ceil(2);
         let factor = Native::splat(factor.unwrap_or(1.0));
@@ -85,24 +76,13 @@ impl<'a> Run<'a> {
             let (scale, row) = self.query[(group * MR + r) * stride..][..stride].split_at(1);
             let scale = Native::splat(scale[0]);
             let row = &pairs(row)[..count];
-            // Read before the keys, as they lie.
-            let mut scales = [0.0; BLOCK_KV];
-            for (to, key_scales) in scales.as_chunks_mut::<4>().0.iter_mut().zip(block.key_scales.as_chunks::<4>().0) {
-                scale.mul(Native::load(key_scales)).store(to);
-            }
             for half in panels.start / EIGHTS..panels.end.div_ceil(EIGHTS) {
                 let columns = half * COLUMNS..(half + 1) * COLUMNS;
-                let keys = &block.keys[half * count * 2 * COLUMNS..];
-                let mut sums = [0.0; COLUMNS];
-                for (segment, a) in row.chunks(SEGMENT).enumerate() {
-                    let mut part = [0.0; COLUMNS];
-                    pair_tile(a, &keys[segment * SEGMENT * 2 * COLUMNS..], 2 * COLUMNS, &mut part);
-                    combine(&mut sums, &part, (segment > 0).then_some([1.0; 2]));
-                }
-                let scales = scales[columns.clone()].as_chunks::<4>().0;
+                let sums = pair_tile(row, &block.keys[half * count * 2 * COLUMNS..], 2 * COLUMNS);
+                let key_scales = block.key_scales[columns.clone()].as_chunks::<4>().0;
                 let scores = scores[columns].as_chunks_mut::<4>().0;
-                for ((to, sums), scales) in scores.iter_mut().zip(sums.as_chunks::<4>().0).zip(scales) {
-                    Native::load(sums).mul(Native::load(scales)).mul(factor).store(to);
+                for ((to, sum), key_scale) in scores.iter_mut().zip(sums).zip(key_scales) {
+                    sum.mul(scale.mul(Native::load(key_scale))).mul(factor).store(to);
                 }
             }
         }
@@ -112,7 +92,7 @@ impl<'a> Run<'a> {
     /// the integer 0.
     #[inline(never)]
     pub(super) fn weigh_int8(
-        &self,
+        &mut self,
         block: &Int8Block<'_>,
         group: usize,
         panels: &Range<usize>,
@@ -120,37 +100,45 @@ impl<'a> Run<'a> {
         o: &mut [f32],
     ) {
         let width = self.plan.value_width;
-        let columns = panels.start * NR..panels.end * NR;
-        for (r, o) in o.chunks_exact_mut(width.max(1)).enumerate().take(self.rows_of(group)) {
-            let mut weights = [0.0; BLOCK_KV];
-            let p = self.scores[r * BLOCK_KV..][columns.clone()].as_chunks::<4>().0;
-            let scales = block.value_scales[columns.clone()].as_chunks::<4>().0;
-            for ((to, p), scales) in weights.as_chunks_mut::<4>().0.iter_mut().zip(p).zip(scales) {
-                Native::load(p).mul(Native::load(scales)).store(to);
+        let rows = self.rows_of(group);
+        let scores = self.scores.as_chunks_mut::<BLOCK_KV>().0;
+        for (r, (o, p)) in o.chunks_exact_mut(width.max(1)).zip(scores).enumerate().take(rows) {
+            let mut largest = Native::splat(0.0);
+            let quads = panels.start * 2..panels.end * 2;
+            let scales = block.value_scales.as_chunks::<4>().0[quads.clone()].iter();
+            for (p, scale) in p.as_chunks_mut::<4>().0[quads].iter_mut().zip(scales) {
+                let weight = Native::load(p).mul(Native::load(scale));
+                weight.store(p);
+                largest = largest.larger(weight);
             }
-            let steepness = steepness(row_max::<Native>(weights.as_chunks::<4>().0));
+            let steepness = steepness(largest.to_array().into_iter().fold(0.0, f32::max));
             let scale = Native::splat(1.0 / steepness);
-            let integers = integers(&weights, steepness);
-            let factors = factors.map(|[x, y]| [x[r], y[r]]);
+            let integers = rounded(p, steepness);
+            let integers = &integers.as_flattened().as_chunks::<2>().0[panels.start * NR / 2..panels.end * NR / 2];
             for (panel, o) in o.chunks_mut(COLUMNS).enumerate() {
                 let lanes = COLUMNS.min(width - panel * COLUMNS);
-                let values = &block.values[panel * COLUMNS * BLOCK_KV + columns.start * lanes..];
-                let mut sums = [0.0; COLUMNS];
-                pair_tile(&integers[..columns.len() / 2], values, 2 * lanes, &mut sums);
-                for sum in sums.as_chunks_mut::<4>().0 {
-                    Native::load(sum).mul(scale).store(sum);
+                let values = &block.values[panel * COLUMNS * BLOCK_KV + panels.start * NR * lanes..];
+                let sums = pair_tile(integers, values, 2 * lanes);
+                let o = o.as_chunks_mut::<4>().0.iter_mut().zip(sums);
+                match factors {
+                    None => o.for_each(|(o, sum)| sum.mul(scale).store(o)),
+                    Some([x, y]) => {
+                        let (x, y) = (Native::splat(x[r]), Native::splat(y[r]));
+                        o.for_each(|(o, sum)| Native::load(o).mul(x).add(sum.mul(scale).mul(y)).store(o));
+                    }
                 }
-                combine(o, &sums, factors);
             }
         }
     }
 }
 
-/// 64 numbers as integers, in pairs.
+/// 64 numbers times `steepness` as the nearest integers, ties to even.
 #[inline(always)]
-fn integers(x: &[f32; ROW_STRIDE], steepness: f32) -> [Pair; ROW_STRIDE / 2] {
-    let mut integers = [[0; 2]; ROW_STRIDE / 2];
-    let eights = integers.as_flattened_mut().as_chunks_mut::<8>().0;
-    quantise(x.as_chunks::<8>().0, steepness, eights);
-    integers
+fn rounded(x: &[f32; BLOCK_KV], steepness: f32) -> [[i16; 8]; BLOCK_KV / 8] {
+    let steepness = Native::splat(steepness);
+    let quads = x.as_chunks::<4>().0;
+    core::array::from_fn(|i| {
+        let [low, high] = [0, 1].map(|half| Native::load(&quads[2 * i + half]).mul(steepness));
+        Native::round(low, high)
+    })
 }

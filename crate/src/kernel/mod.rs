@@ -98,7 +98,7 @@ pub trait Lanes: Copy {
     /// Eight bf16, given as bits, exactly.
     fn widen_bf16(eight: &[u16; 8]) -> [Self; 2];
     /// The integers nearest to eight numbers of at most 2^15 - 1 in magnitude, ties to even. Any integers for other numbers.
-    fn round(low: Self, high: Self, to: &mut [i16; 8]);
+    fn round(low: Self, high: Self) -> [i16; 8];
     /// The 4 x 4 matrix whose rows are given, transposed.
     fn transpose(rows: [Self; 4]) -> [Self; 4];
 

@@ -11,8 +11,8 @@ use super::row_tile::COLUMNS;
 use super::{IntegerLanes, Lanes, Native, NativeIntegers};
 use crate::layout::pairs::{Pair, PairSteps};
 
-/// The longest inner length whose sums are exact.
-pub const LONGEST: usize = 512;
+/// Elements of a segment: the longest inner length whose sums are exact.
+const LONGEST: usize = 512;
 /// The largest magnitude of 16 bits that is used.
 const LARGEST: f32 = 32767.0;
 /// The largest factor: the largest power of two.
@@ -30,28 +30,21 @@ pub fn steepness(largest: f32) -> f32 {
     }
 }
 
-/// `to[i]` = the integer nearest to `x[i] * r`, ties to even.
+/// `sums = sum over segments of f32(sum over k of a[k] . b[k * stride ..][..64])`, 32 columns of a pair of bytes each.
 #[inline(always)]
-pub fn quantise(x: &[[f32; 8]], r: f32, to: &mut [[i16; 8]]) {
-    let r = Native::splat(r);
-    for (x, to) in x.iter().zip(to) {
-        let (halves, _) = x.as_chunks::<4>();
-        Native::round(Native::load(&halves[0]).mul(r), Native::load(&halves[1]).mul(r), to);
-    }
-}
-
-/// `sums = f32(sum over k of a[k] . b[k * stride ..][..64])`, 32 columns of a pair of bytes each.
-#[inline(never)]
-pub fn pair_tile(a: &[Pair], b: &[i8], stride: usize, sums: &mut [f32; COLUMNS]) {
-    debug_assert!(2 * a.len() <= LONGEST);
-    let mut acc = [NativeIntegers::zero(); COLUMNS / 4];
-    for (a, b) in PairSteps::new(a, b, stride) {
-        let a = NativeIntegers::factors(a);
-        for (acc, b) in acc.iter_mut().zip(b) {
-            *acc = acc.add_products(a, b);
+pub fn pair_tile(a: &[Pair], b: &[i8], stride: usize) -> [Native; COLUMNS / 4] {
+    let mut sums = [Native::splat(0.0); COLUMNS / 4];
+    for (segment, a) in a.chunks(LONGEST / 2).enumerate() {
+        let mut acc = [NativeIntegers::zero(); COLUMNS / 4];
+        for (a, b) in PairSteps::new(a, &b[segment * (LONGEST / 2) * stride..], stride) {
+            let a = NativeIntegers::factors(a);
+            for (acc, b) in acc.iter_mut().zip(b) {
+                *acc = acc.add_products(a, b);
+            }
+        }
+        for (sum, acc) in sums.iter_mut().zip(acc) {
+            *sum = sum.add(acc.to_float());
         }
     }
-    for (to, acc) in sums.as_chunks_mut::<4>().0.iter_mut().zip(acc) {
-        acc.to_float().store(to);
-    }
+    sums
 }

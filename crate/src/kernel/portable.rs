@@ -132,12 +132,10 @@ impl Lanes for F32x4 {
         widen(eight, bf16_to_f32)
     }
     #[inline(always)]
-    fn round(low: Self, high: Self, to: &mut [i16; 8]) {
+    fn round(low: Self, high: Self) -> [i16; 8] {
         // Adding 1.5 * 2^23 rounds, and leaves the integer in the low bits.
-        let integer = |x: &f32| (x + 12_582_912.0).to_bits() as i16;
-        for (to, x) in to.iter_mut().zip(low.0.iter().chain(&high.0)) {
-            *to = integer(x);
-        }
+        let integer = |x: f32| (x + 12_582_912.0).to_bits() as i16;
+        core::array::from_fn(|i| integer(if i < 4 { low.0[i] } else { high.0[i - 4] }))
     }
     #[inline(always)]
     fn transpose(rows: [Self; 4]) -> [Self; 4] {

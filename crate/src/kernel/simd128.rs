@@ -110,12 +110,14 @@ impl Lanes for F32x4 {
         ]
     }
     #[inline(always)]
-    fn round(low: Self, high: Self, to: &mut [i16; 8]) {
+    fn round(low: Self, high: Self) -> [i16; 8] {
         // Adding 1.5 * 2^23 rounds, and leaves the integer in the low bits.
         let magic = f32x4_splat(12_582_912.0);
         let integers = [low, high].map(|x| i32x4_sub(f32x4_add(x.0, magic), magic));
+        let mut to = [0; 8];
         // SAFETY: the reference covers 16 writable bytes, and a wasm store needs no alignment.
         unsafe { v128_store(to.as_mut_ptr().cast(), i16x8_narrow_i32x4(integers[0], integers[1])) }
+        to
     }
     #[inline(always)]
     fn transpose(rows: [Self; 4]) -> [Self; 4] {
