@@ -1,74 +1,18 @@
 //! Attention over a cache has the bits of attention over the rounded rows: every element type, width and number of rows.
 
 mod painted;
+mod stored;
 
 use painted::{paint, Paint};
-use saccade::attention::cache::{Cache, CacheDType, Format};
-use saccade::attention::cache_write::CacheMut;
-use saccade::attention::forward::forward;
-use saccade::attention::plan::Plan;
-use saccade::attention::spec::{Options, Outputs, Sizes, Spec, Window};
+use saccade::attention::cache::{CacheDType, Format};
+use saccade::attention::spec::{Options, Sizes, Spec, Window};
 use saccade::error::Field;
-use saccade::layout::blocks::{Blocks, BlocksMut, ABSENT};
+use saccade::layout::blocks::ABSENT;
 use saccade::layout::{Shape, View, ViewMut};
-
-const BLOCK: usize = 64;
+use stored::{bits, run, Store};
 
 fn painted_rows(seed: u32, count: usize) -> Vec<f32> {
     paint(&Paint { rule: "bell".into(), seed, gain: None }, count)
-}
-
-/// Blocks in reverse order, a hole between them, so that nothing rests on their order. Where the number of positions is odd the
-/// heads of all blocks lie together, else those of a block.
-struct Store {
-    format: Format,
-    memory: Vec<u32>,
-    first: usize,
-    table: Vec<u32>,
-    blocks_per_row: usize,
-}
-
-impl Store {
-    fn new(mut format: Format, batch: usize, positions: usize) -> Self {
-        let blocks_per_row = positions.div_ceil(BLOCK);
-        let count = batch * blocks_per_row;
-        let apart = if positions % 2 == 1 { format.head_byte_length() + 64 } else { format.block_byte_length() + 64 };
-        if positions % 2 == 1 {
-            format.head_stride = count * apart;
-        }
-        let table = (0..count).map(|i| ((count - 1 - i) * apart) as u32).collect();
-        let memory = vec![0; (count * apart + format.block_byte_length()) / 4 + 4];
-        // Blocks count from an address that is a multiple of 16.
-        let first = memory.as_ptr().align_offset(16);
-        Self { format, memory, first, table, blocks_per_row }
-    }
-
-    fn write(&mut self) -> CacheMut<'_> {
-        let blocks =
-            BlocksMut::new(&mut self.memory[self.first..], &self.table, self.format.block_byte_length()).unwrap();
-        CacheMut::new(self.format, blocks, self.blocks_per_row).unwrap()
-    }
-
-    fn cache(&self) -> Cache<'_> {
-        let blocks = Blocks::new(&self.memory[self.first..], &self.table, self.format.block_byte_length()).unwrap();
-        Cache::new(self.format, blocks, self.blocks_per_row).unwrap()
-    }
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|x| x.to_bits()).collect()
-}
-
-fn run(spec: &Spec<'_>, sizes: &Sizes) -> [Vec<f32>; 2] {
-    let Sizes { batch, q_len, num_heads, value_head_dim, .. } = *sizes;
-    let mut out = vec![0.5; batch * q_len * num_heads * value_head_dim];
-    let mut lse = vec![0.5; batch * q_len * num_heads];
-    let mut scratch = vec![f32::NAN; Plan::new(spec).unwrap().scratch()];
-    let out_view = ViewMut::new(&mut out, Shape::bshd(batch, q_len, num_heads, value_head_dim), Field::Out).unwrap();
-    let lse_view = ViewMut::new(&mut lse, Shape::bshd(batch, q_len, num_heads, 1), Field::Lse).unwrap();
-    let mut outputs = Outputs { out: out_view.into(), lse: Some(lse_view), weights: None, tap: None, partial: None };
-    forward(spec, &mut outputs, &mut scratch).unwrap();
-    [out, lse]
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -162,8 +106,8 @@ fn int8_is_near_attention_over_the_rows_it_stands_for() {
     for case in cases(CacheDType::Int8) {
         let [cached, rows] = case.run();
         for (cached, rows) in cached.iter().flatten().zip(rows.iter().flatten()) {
-            // The scale is applied after the sum here, to each element there: a few roundings.
-            let near = (cached - rows).abs() <= 1e-5 || cached.to_bits() == rows.to_bits();
+            // Query rows and weights have 16 bits here: a score is off by at most `sum |k| max |q| / 65534`.
+            let near = (cached - rows).abs() <= 1e-3 || cached.to_bits() == rows.to_bits();
             assert!(near, "{case:?}: {cached} {rows}");
             if cached.is_finite() {
                 largest = largest.max((cached - rows).abs());

@@ -3,6 +3,7 @@ import * as fc from "fast-check";
 import { runs } from "../conformance/arbitrary.ts";
 import { type Case, type Context, close, ok, sameBits } from "../conformance/harness.ts";
 import { dtypes, sketches, steps } from "./arbitrary.ts";
+import { int8Cases } from "./int8.ts";
 import {
   attendCache,
   type Cache,
@@ -240,4 +241,5 @@ export const cacheCases: Case[] = [
   lateBlockCase,
   ropeCase,
   fastCase,
+  ...int8Cases,
 ];

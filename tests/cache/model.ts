@@ -5,6 +5,7 @@
 import { type Library, ok, sameBits } from "../conformance/harness.ts";
 import { contractAttention } from "../reference/contract.mjs";
 import { rounded, type Storage } from "../reference/half.mjs";
+import { nearestInteger } from "../reference/int8.mjs";
 
 export type Engine = Awaited<ReturnType<Library["createEngine"]>>;
 export type Cache = InstanceType<Library["KvCache"]>;
@@ -41,13 +42,9 @@ export function tensor(shape: number[], seed: number): Plain {
 /** A row of int8: its elements and its scale. */
 export function quantised(row: Floats): { bytes: Floats; scale: number } {
   const scale = f(row.reduce((most, x) => Math.max(most, Math.abs(x)), 0) / 127);
-  const bytes = row.map((x) => {
-    if (scale === 0) return 0;
-    const quotient = Math.min(127, Math.max(-127, f(x / scale)));
-    const floor = Math.floor(quotient);
-    const rest = quotient - floor;
-    return floor + (rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? 1 : 0) || 0;
-  });
+  const bytes = row.map((x) =>
+    scale === 0 ? 0 : nearestInteger(Math.min(127, Math.max(-127, f(x / scale)))) || 0,
+  );
   return { bytes, scale };
 }
 

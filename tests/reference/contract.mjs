@@ -5,6 +5,7 @@
  * Tensors are contiguous `[batch, heads, length, dim]`, as in `attention.mjs`.
  */
 import { exp2, tanh, toBits } from "./functions.mjs";
+import { int8Score, int8Values, sixteenBits } from "./int8.mjs";
 import { sees } from "./rules.mjs";
 
 /** @typedef {import("./attention.mjs").Inputs} Inputs */
@@ -24,7 +25,8 @@ import { sees } from "./rules.mjs";
  * @property {{ data: ArrayLike<number>, shape: number[] }} [bias]
  * @property {ArrayLike<number>} [alibiSlopes]
  * @property {ArrayLike<number>} [sinks]
- * @property {{ key: ArrayLike<number>, value: ArrayLike<number> }} [scales] of section 8, `[batch, kvHeads, kvLen]`
+ * @property {{ key: ArrayLike<number>, value: ArrayLike<number> }} [scales] of section 8, `[batch, kvHeads, kvLen]`: key and value are
+ *   integers of a byte
  */
 /** @typedef {"raw" | "scaled" | "capped" | "biased"} Stage */
 /**
@@ -89,23 +91,25 @@ function root(blocks) {
   return level[0] ?? null;
 }
 
-/** Section 3. @param {Float32Array} t scores of one block @param {boolean[]} seen @param {ArrayLike<number>} value @param {number} vAt @param {number} size @param {(j: number) => number} [scale] */
-function blockState(t, seen, value, vAt, size, scale) {
+/** Section 3. @param {Float32Array} t scores of one block @param {boolean[]} seen @param {ArrayLike<number>} value @param {number} vAt @param {number} size @param {number[]} [scales] of int8 */
+function blockState(t, seen, value, vAt, size, scales) {
   let m = NONE;
   t.forEach((score, j) => {
     if (seen[j] && score > m) m = score;
   });
   const l = [0, 0, 0, 0];
   const o = new Float32Array(size);
+  const weights = new Array(t.length).fill(0);
   let empty = true;
   t.forEach((score, j) => {
     if (!seen[j]) return;
     empty = false;
     const p = exp2(f(score - m));
     l[j % 4] = f(at(l, j % 4) + p);
-    const weight = scale ? f(p * scale(j)) : p;
-    for (let d = 0; d < size; d++) o[d] = at(o, d) + f(weight * at(value, vAt + j * size + d));
+    weights[j] = p;
+    for (let d = 0; d < size && !scales; d++) o[d] = at(o, d) + f(p * at(value, vAt + j * size + d));
   });
+  if (scales) o.set(int8Values(weights, scales, value, vAt, size));
   return empty ? null : { m, l: f(f(at(l, 0) + at(l, 2)) + f(at(l, 1) + at(l, 3))), o };
 }
 
@@ -186,6 +190,7 @@ export function contractAttention({ query, key, value }, shape, options = {}, as
     const kvHead = b * numKvHeads + Math.floor(h / (numHeads / numKvHeads));
     const position = positionOf(options, b, i);
     let bad = false;
+    const integers = options.scales && sixteenBits(query.slice(row * headDim, (row + 1) * headDim));
 
     /** @type {Float32Array[]} */
     const scored = [];
@@ -199,8 +204,11 @@ export function contractAttention({ query, key, value }, shape, options = {}, as
         const bias = options.bias ? broadcast(options.bias, [b, h, i, j]) : undefined;
         const hidden = !mayAttend(shape, options, b, h, i, j) || bias === NONE;
         if (hidden && !ask.tap) continue;
-        let raw = dot(query, row * headDim, key, (kvHead * kvLen + j) * headDim, headDim);
-        if (options.scales) raw = f(raw * at(options.scales.key, kvHead * kvLen + j));
+        const kAt = (kvHead * kvLen + j) * headDim;
+        const raw =
+          integers && options.scales
+            ? int8Score(integers, key, kAt, at(options.scales.key, kvHead * kvLen + j))
+            : dot(query, row * headDim, key, kAt, headDim);
         const distance = f(-Math.abs(position - j));
         if (ask.tap) {
           let natural = tapped(ask.tap, raw, constants);
@@ -226,9 +234,9 @@ export function contractAttention({ query, key, value }, shape, options = {}, as
         if (ask.weights) visible[row * kvLen + j] = 1;
       }
       scored.push(t);
-      const { scales } = options;
-      const scale = scales && ((/** @type {number} */ n) => at(scales.value, kvHead * kvLen + start + n));
-      blocks.push(blockState(t, seen, value, (kvHead * kvLen + start) * valueHeadDim, valueHeadDim, scale));
+      const first = kvHead * kvLen + start;
+      const scales = options.scales && Array.from({ length: count }, (_, n) => at(options.scales.value, first + n));
+      blocks.push(blockState(t, seen, value, first * valueHeadDim, valueHeadDim, scales));
     }
 
     let state = root(blocks);
