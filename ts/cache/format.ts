@@ -68,7 +68,7 @@ export function clearOutside(block: Uint8Array, format: BlockFormat, from: numbe
   const together = togetherOf(format);
   /** Clears `count` runs of elements, `stride` apart. */
   const clear = (first: number, count: number, run: number, stride: number) => {
-    for (let i = 0; i < count; i++) block.fill(0, (first + i * stride) * size, (first + i * stride + run) * size);
+    for (let i = 0; i < count; i++) block.fill(0, first + i * stride * size, first + (i * stride + run) * size);
   };
   for (let at = 0; at < block.length; at += head) {
     const keysAt = at + scalesByteLength(format);
@@ -76,14 +76,19 @@ export function clearOutside(block: Uint8Array, format: BlockFormat, from: numbe
     const valuesAt = valueScalesAt + scalesByteLength(format);
     for (let position = 0; position < BLOCK; position++) {
       if (position >= from && position < to) continue;
-      const column = Math.floor(position / PANEL) * PANEL * keys + (position % PANEL) * together;
-      clear(keysAt / size + column, keys / together, together, PANEL * together);
+      const panelAt = keysAt + Math.floor(position / PANEL) * PANEL * keys * size;
+      if (together === 1) clear(panelAt + (position % PANEL) * size, keys, 1, PANEL);
+      else {
+        // Eight columns of a pair lie as [4][2][2]: the first four in the even places.
+        const column = position % PANEL;
+        const first = Math.floor(column / 8) * 16 + (column % 4) * 4 + (Math.floor(column / 4) % 2);
+        for (const which of [0, 2]) clear(panelAt + first + which, keys / 2, 1, 2 * PANEL);
+      }
       for (let panel = 0; panel < values; panel += PANEL) {
         const lanes = Math.min(PANEL, values - panel);
-        const pair = Math.floor(position / together) * together;
-        const first = valuesAt / size + panel * BLOCK + pair * lanes + (position - pair);
-        if (together === 1) clear(first, 1, lanes, lanes);
-        else clear(first, lanes, 1, together);
+        const first = valuesAt + panel * BLOCK * size;
+        if (together === 1) clear(first + position * lanes * size, 1, lanes, lanes);
+        else clear(first + Math.floor(position / 2) * 2 * lanes + (position % 2) * 2, lanes / 2, 2, 4);
       }
       if (format.dtype !== "int8") continue;
       for (const scales of [at, valueScalesAt]) {

@@ -9,7 +9,8 @@
 //! ```text
 //! 64 key scales (f32)   keys [2][ceil(head_dim / 2)][32][2]   64 value scales   values [value_width / 32][32][32][2]   48 unused
 //! ```
-//! in the order in which they are read: a jump to scales behind the values costs the prefetchers their track.
+//! where eight columns take 16 bytes as `kernel::IntegerLanes` has it (half of them with the sign bit flipped), and all lies in
+//! the order in which it is read: a jump to scales behind the values costs the prefetchers their track.
 //! Keys and values lie in panels of 32 columns, which the micro-kernels read from first to last, so that attending copies
 //! nothing; `value_width` is `value_head_dim` rounded up to 8, and the last panel of the values is as wide as is left.
 //! Lanes past `value_head_dim` are 0, and so are the values of positions that were never written, and the pad of an odd `head_dim`.
@@ -114,13 +115,13 @@ impl Format {
 
     /// Where an element of int8 keys lies in a head's keys.
     pub(super) fn key_byte(&self, column: usize, lane: usize) -> usize {
-        column / COLUMNS * COLUMNS * self.key_width() + lane / 2 * 2 * COLUMNS + column % COLUMNS * 2 + lane % 2
+        column / COLUMNS * COLUMNS * self.key_width() + lane / 2 * 2 * COLUMNS + paired_byte(column % COLUMNS, lane % 2)
     }
 
     /// Where an element of int8 values lies in a head's values.
     pub(super) fn value_byte(&self, column: usize, lane: usize) -> usize {
         let (at, stride) = self.value_lane(lane / COLUMNS * COLUMNS);
-        at + column / 2 * 2 * stride + lane % COLUMNS * 2 + column % 2
+        at + column / 2 * 2 * stride + paired_byte(lane % COLUMNS, column % 2)
     }
 
     /// Where the elements of a column of the keys lie in a head's keys: the first, and how far apart they are.
@@ -179,6 +180,12 @@ impl Format {
     pub(super) fn values_at(&self, head: usize) -> usize {
         self.value_scales_at(head) + self.scales_byte_length()
     }
+}
+
+/// Where the first or the second element of a column lies among those of all columns of a panel: eights `[4][2][2]`, the first
+/// four columns in the even places, the others in the odd ones.
+fn paired_byte(column: usize, which: usize) -> usize {
+    column / NR * 2 * NR + column % 4 * 4 + which * 2 + column / 4 % 2
 }
 
 /// A cache to read.

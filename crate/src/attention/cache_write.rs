@@ -167,7 +167,8 @@ impl<'a> CacheMut<'a> {
                     let (format, column) = (self.format, position % BLOCK_KV);
                     let bytes = self.elements(part, entry, head)?;
                     for (i, x) in chunk.iter().enumerate() {
-                        bytes[part.byte(&format, column, from + i)] = quantise(*x, scale);
+                        let at = part.byte(&format, column, from + i);
+                        bytes[at] = flipped(quantise(*x, scale), at);
                     }
                 }
             }
@@ -218,7 +219,8 @@ impl<'a> CacheMut<'a> {
                     let scale = *self.scale(part, entry, head, position)?;
                     let bytes = self.elements::<i8>(part, entry, head)?;
                     for (i, to) in to.iter_mut().enumerate() {
-                        *to = f32::from(bytes[part.byte(&format, column, chunk * CHUNK + i)]) * scale;
+                        let at = part.byte(&format, column, chunk * CHUNK + i);
+                        *to = f32::from(flipped(bytes[at], at)) * scale;
                     }
                 }
             }
@@ -234,6 +236,14 @@ fn quantise(x: f32, scale: f32) -> i8 {
     }
     // Where the scale is subnormal the quotient can lie past 127.
     ((x / scale).clamp(-LARGEST, LARGEST) + MAGIC - MAGIC) as i8
+}
+
+/// What lies in an even place has its sign bit flipped.
+fn flipped(x: i8, at: usize) -> i8 {
+    match at % 2 {
+        0 => x ^ i8::MIN,
+        _ => x,
+    }
 }
 
 #[inline(always)]

@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
                 let sums = pair_tile(row, &block.keys[half * count * 2 * COLUMNS..], 2 * COLUMNS);
                 let key_scales = block.key_scales[columns.clone()].as_chunks::<4>().0;
                 let scores = scores[columns].as_chunks_mut::<4>().0;
-                for ((to, sum), key_scale) in scores.iter_mut().zip(sums).zip(key_scales) {
+                for ((to, sum), key_scale) in scores.iter_mut().zip(sums.as_flattened()).zip(key_scales) {
                     sum.mul(scale.mul(Native::load(key_scale))).mul(factor).store(to);
                 }
             }
@@ -119,7 +119,7 @@ impl<'a> Run<'a> {
                 let lanes = COLUMNS.min(width - panel * COLUMNS);
                 let values = &block.values[panel * COLUMNS * BLOCK_KV + panels.start * NR * lanes..];
                 let sums = pair_tile(integers, values, 2 * lanes);
-                let o = o.as_chunks_mut::<4>().0.iter_mut().zip(sums);
+                let o = o.as_chunks_mut::<4>().0.iter_mut().zip(sums.as_flattened());
                 match factors {
                     None => o.for_each(|(o, sum)| sum.mul(scale).store(o)),
                     Some([x, y]) => {

@@ -117,19 +117,24 @@ pub trait Lanes: Copy {
     }
 }
 
-/// Four i32 lanes: sums of products of integers.
+/// Four i32 lanes: exact sums of products of integers.
 pub trait IntegerLanes: Copy {
     /// Lanes of f32.
     type Float: Lanes;
     /// A pair of factors, in every lane.
     type Factors: Copy;
+    /// What the factors of a whole sum are to be known for when it ends.
+    type Offset: Copy;
 
     /// All lanes 0.
     fn zero() -> Self;
     /// A pair, in every lane.
     fn factors(pair: &[i16; 2]) -> Self::Factors;
-    /// Lane `i` = `self[i] + (factors[0] * pairs[2i] + factors[1] * pairs[2i + 1])`, all exact.
-    fn add_products(self, factors: Self::Factors, pairs: &[i8; 8]) -> Self;
-    /// Rounded to nearest even.
-    fn to_float(self) -> Self::Float;
+    /// For the pairs of a whole sum.
+    fn offset(pairs: &[[i16; 2]]) -> Self::Offset;
+    /// Adds `factors[0] * x[0] + factors[1] * x[1]` for eight columns x of a pair of bytes each: `16 bytes = [4][2][2]`, columns 0
+    /// to 3 in the bytes at even places, with their sign bits flipped, and columns 4 to 7 in those at odd ones.
+    fn add_products(sums: [Self; 2], factors: Self::Factors, bytes: &[i8; 16]) -> [Self; 2];
+    /// The sums of eight columns, rounded to nearest even.
+    fn to_float(sums: [Self; 2], offset: Self::Offset) -> [Self::Float; 2];
 }

@@ -13,6 +13,8 @@ use crate::layout::pairs::{Pair, PairSteps};
 
 /// Elements of a segment: the longest inner length whose sums are exact.
 const LONGEST: usize = 512;
+/// Columns of a tile, in eights.
+const EIGHTS: usize = COLUMNS / 8;
 /// The largest magnitude of 16 bits that is used.
 const LARGEST: f32 = 32767.0;
 /// The largest factor: the largest power of two.
@@ -32,18 +34,20 @@ pub fn steepness(largest: f32) -> f32 {
 
 /// `sums = sum over segments of f32(sum over k of a[k] . b[k * stride ..][..64])`, 32 columns of a pair of bytes each.
 #[inline(always)]
-pub fn pair_tile(a: &[Pair], b: &[i8], stride: usize) -> [Native; COLUMNS / 4] {
-    let mut sums = [Native::splat(0.0); COLUMNS / 4];
+pub fn pair_tile(a: &[Pair], b: &[i8], stride: usize) -> [[Native; 2]; EIGHTS] {
+    let mut sums = [[Native::splat(0.0); 2]; EIGHTS];
     for (segment, a) in a.chunks(LONGEST / 2).enumerate() {
-        let mut acc = [NativeIntegers::zero(); COLUMNS / 4];
+        let offset = NativeIntegers::offset(a);
+        let mut acc = [[NativeIntegers::zero(); 2]; EIGHTS];
         for (a, b) in PairSteps::new(a, &b[segment * (LONGEST / 2) * stride..], stride) {
             let a = NativeIntegers::factors(a);
-            for (acc, b) in acc.iter_mut().zip(b) {
-                *acc = acc.add_products(a, b);
+            for eight in 0..EIGHTS {
+                acc[eight] = NativeIntegers::add_products(acc[eight], a, &b[eight]);
             }
         }
-        for (sum, acc) in sums.iter_mut().zip(acc) {
-            *sum = sum.add(acc.to_float());
+        for (sums, acc) in sums.iter_mut().zip(acc) {
+            let [low, high] = NativeIntegers::to_float(acc, offset);
+            *sums = [sums[0].add(low), sums[1].add(high)];
         }
     }
     sums

@@ -150,6 +150,7 @@ pub struct I32x4(pub [i32; 4]);
 impl IntegerLanes for I32x4 {
     type Float = F32x4;
     type Factors = [i32; 2];
+    type Offset = ();
 
     #[inline(always)]
     fn zero() -> Self {
@@ -160,12 +161,17 @@ impl IntegerLanes for I32x4 {
         pair.map(i32::from)
     }
     #[inline(always)]
-    fn add_products(self, factors: [i32; 2], pairs: &[i8; 8]) -> Self {
-        let product = |i: usize| factors[i % 2] * i32::from(pairs[i]);
-        Self(core::array::from_fn(|i| self.0[i] + (product(2 * i) + product(2 * i + 1))))
+    fn offset(_: &[[i16; 2]]) {}
+    #[inline(always)]
+    fn add_products([even, odd]: [Self; 2], factors: [i32; 2], bytes: &[i8; 16]) -> [Self; 2] {
+        let add = |sums: Self, first: usize, flipped: i8| {
+            let product = |i: usize, of: usize| factors[of] * i32::from(bytes[4 * i + 2 * of + first] ^ flipped);
+            Self(core::array::from_fn(|i| sums.0[i] + (product(i, 0) + product(i, 1))))
+        };
+        [add(even, 0, i8::MIN), add(odd, 1, 0)]
     }
     #[inline(always)]
-    fn to_float(self) -> F32x4 {
-        F32x4(self.0.map(|sum| sum as f32))
+    fn to_float(sums: [Self; 2], (): ()) -> [F32x4; 2] {
+        sums.map(|sums| F32x4(sums.0.map(|sum| sum as f32)))
     }
 }

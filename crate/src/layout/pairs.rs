@@ -37,7 +37,7 @@ impl<'a> PairSteps<'a> {
 }
 
 impl<'a> Iterator for PairSteps<'a> {
-    type Item = (&'a Pair, &'a [[i8; 8]; 8]);
+    type Item = (&'a Pair, &'a [[i8; 16]; 4]);
 
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
