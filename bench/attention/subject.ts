@@ -119,6 +119,7 @@ export function sampledMargin(c: AttentionSpec, { query, key, value }: Operands,
       qOffset: positionOf(c, i),
       kvLengths: [c.kvLengths?.[b] ?? c.kvLen],
       ...rowExtrasOf(c, bias, head, i),
+      int8: c.cache === "int8",
     };
     const out = vectors(result, c, b, head, c.qLen, c.numHeads, c.valueHeadDim, i, 1);
     largest = Math.max(largest, margins({ out }, inputs, shape, options).out);

@@ -1,5 +1,6 @@
 /** What every engine must show of int8 caches: recorded bits, edges of blocks and pairs, and numbers at the ends of their ranges. */
 import { type Case, type Context, equal, ok } from "../conformance/harness.ts";
+import { margins } from "../reference/bound.mjs";
 import { hashOf } from "../vectors/hash.ts";
 import { type Paint, paint } from "../vectors/paint.ts";
 import { attendCache, type Cache, type Floats, Model, type Plain, type Results, sameResults, tensor } from "./model.ts";
@@ -146,6 +147,34 @@ const poisonCase: Case = {
   },
 };
 
+const boundCase: Case = {
+  name: "cache int8: within the error bound over the rows that it gives back",
+  async run({ library, engine: engineOf, relaxedSimd, record }) {
+    for (const build of relaxedSimd ? (["strict", "fast"] as const) : (["strict"] as const)) {
+      const engine = await engineOf(build);
+      for (const [index, [headDim, valueHeadDim]] of WIDTHS.entries()) {
+        for (const kvLen of [1, 9, 64, 200]) {
+          const options = { batch: 1, numKvHeads: 1, headDim, valueHeadDim, capacity: 256, dtype: "int8", engine } as const;
+          const cache = new library.KvCache(options);
+          const seed = index * 7 + kvLen;
+          cache.append(tensor([1, kvLen, 1, headDim], seed), tensor([1, kvLen, 1, valueHeadDim], seed + 1));
+          const query = tensor([1, 3, 1, headDim], seed + 2);
+          const got = attendCache(cache, query);
+          const { key, value } = cache.read(0, kvLen);
+          cache.dispose();
+          const inputs = { query: query.data, key: key.data as Floats, value: value.data as Floats };
+          const shape = { ...options, qLen: 3, kvLen, numHeads: 1 };
+          const margin = margins(got, inputs, shape, { causal: true, qOffset: kvLen - 3, int8: true });
+          for (const [name, share] of Object.entries(margin)) {
+            record(`largest int8 ${name} margin`, share);
+            ok(share <= 1, `${build}, ${kvLen} keys of ${headDim}: ${name} is off by ${share} of its bound`);
+          }
+        }
+      }
+    }
+  },
+};
+
 const recordedCase: Case = {
   name: "cache int8: the recorded bits, which the native build has too",
   async run({ library, engine: engineOf, load }) {
@@ -184,4 +213,4 @@ export async function int8Hashes(
   }
 }
 
-export const int8Cases: Case[] = [edgeCase, extremeCase, zeroCase, scaleCase, poisonCase, recordedCase];
+export const int8Cases: Case[] = [edgeCase, extremeCase, zeroCase, scaleCase, poisonCase, boundCase, recordedCase];

@@ -6,13 +6,15 @@
  * `h_j = ln2 ((min(D, 64) + D / 64 + 3) S_j + |T_j - T_max| + 2 |T_j|) + 3.6 (1 + L)`, `S_j = |c| sum_d |q_d k_jd| +
  * |b_j| log2e`, to which ALiBi adds as a bias does. A tanh that is off by 1.93 ulp adds 4 |T_j| to the bracket. A sink is
  * one more key, whose value is 0, in a block of its own.
+ * Over an int8 cache half a step of the query's sixteen bits adds to u h_j, half a step of a weight times |v_j| to the whole.
  * A weight below 2^-126 of the largest counts as zero; with the same room to spare that adds `2^-123 sum_j |v_j|`.
  */
 import { attentionReference, forEachRow } from "./attention.mjs";
+import { int8Errors } from "./int8.mjs";
 
 /** @typedef {import("./attention.mjs").Inputs} Inputs */
 /** @typedef {import("./attention.mjs").Shape} Shape */
-/** @typedef {import("./attention.mjs").Options} Options */
+/** @typedef {import("./attention.mjs").Options & { int8?: boolean }} Options int8: over the keys and values that such a cache gives back */
 
 /** @param {number} i @returns {(a: ArrayLike<number>) => number} */
 const at = (i) => (a) => /** @type {number} */ (a[i]);
@@ -47,7 +49,8 @@ export function errorBound(inputs, shape, options = {}) {
     const tMax = t.reduce((a, b) => Math.max(a, b), seesSink ? sink : Number.NEGATIVE_INFINITY);
     const height = (/** @type {number} */ score, /** @type {number} */ size) =>
       Math.LN2 * (dotSteps * size + Math.abs(score - tMax) + (2 + capped) * Math.abs(score)) + 3.6 * (1 + L);
-    const h = t.map((tj, n) => height(tj, at(n)(row.sizes) * Math.LOG2E));
+    const steps = options.int8 ? int8Errors(inputs, shape, options, row) : undefined;
+    const h = t.map((tj, n) => height(tj, at(n)(row.sizes) * Math.LOG2E) + (steps ? at(n)(steps.scores) / u : 0));
     // What has no weight adds nothing, however far away it is.
     const share = (/** @type {number} */ w, /** @type {number} */ hj) => (w === 0 ? 0 : w * (hj + 18 + 2 * L));
     const ofSink = seesSink ? share(row.sinkWeight, height(sink, 0)) : 0;
@@ -61,14 +64,16 @@ export function errorBound(inputs, shape, options = {}) {
       let o = 0;
       let sum = 0;
       let lost = 0;
+      let rounded = 0;
       row.keys.forEach((j, n) => {
         const w = at(n)(row.weights);
         const v = at(row.value + j * valueHeadDim + d)(inputs.value);
         o += w * v;
         if (w > 0) sum += w * Math.abs(v) * (at(n)(h) + 64 + 2 * L);
         lost += Math.abs(v);
+        if (steps) rounded += at(n)(steps.weights) * Math.abs(v);
       });
-      out[row.row * valueHeadDim + d] = u * (sum + Math.abs(o) * denominator + 2 * Math.abs(o)) + tiny * lost;
+      out[row.row * valueHeadDim + d] = u * (sum + Math.abs(o) * denominator + 2 * Math.abs(o)) + tiny * lost + rounded;
     }
   });
   return { out, lse, weights };

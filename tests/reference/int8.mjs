@@ -59,3 +59,36 @@ export function int8Values(p, valueScales, value, vAt, size) {
     return f(f(sum) * scale);
   });
 }
+
+/**
+ * How far the sixteen bits may put a row off, to first order: its scores, in natural units, and the weights of its keys where
+ * they meet the values. A query and a weight are off by half a step at most.
+ * @param {import("./attention.mjs").Inputs} inputs with the keys and values that the cache gives back
+ * @param {import("./attention.mjs").Shape} shape
+ * @param {import("./attention.mjs").Options} options
+ * @param {import("./attention.mjs").Row} row
+ */
+export function int8Errors({ query, key, value }, { headDim, valueHeadDim }, options, row) {
+  const { scale = 1 / Math.sqrt(headDim) } = options;
+  /** @param {ArrayLike<number>} data @param {number} from @param {number} length @param {(a: number, x: number) => number} add */
+  const over = (data, from, length, add) => {
+    let a = 0;
+    for (let d = 0; d < length; d++) a = add(a, Math.abs(at(data, from + d)));
+    return a;
+  };
+  const sum = (/** @type {number} */ a, /** @type {number} */ x) => a + x;
+  const halfStep = over(query, row.row * headDim, headDim, Math.max) / LARGEST / 2;
+  const keyAt = (row.value / Math.max(1, valueHeadDim)) * headDim;
+  const scores = row.keys.map((j) => Math.abs(scale) * halfStep * over(key, keyAt + j * headDim, headDim, sum));
+  const valueScales = row.keys.map((j) => over(value, row.value + j * valueHeadDim, valueHeadDim, Math.max) / 127);
+  const most = new Map();
+  row.keys.forEach((j, n) => {
+    const block = Math.floor(j / 64);
+    most.set(block, Math.max(most.get(block) ?? 0, at(row.weights, n) * at(valueScales, n)));
+  });
+  const weights = row.keys.map((j, n) => {
+    const valueScale = at(valueScales, n);
+    return valueScale === 0 ? 0 : most.get(Math.floor(j / 64)) / LARGEST / 2 / valueScale;
+  });
+  return { scores, weights };
+}

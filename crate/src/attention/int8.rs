@@ -10,7 +10,7 @@
 use super::cache::Int8Block;
 use super::run::Run;
 use super::BLOCK_KV;
-use crate::kernel::pair_tile::{pair_tile, steepness};
+use crate::kernel::pair_tile::{pair_tile, rounded, steepness};
 use crate::kernel::row_tile::COLUMNS;
 use crate::kernel::{Lanes, Native, CANONICAL_NAN, MR, NR, ROW_STRIDE};
 use crate::layout::pairs::{pairs, pairs_mut};
@@ -18,6 +18,8 @@ use core::ops::Range;
 
 /// Panels of eight columns in one of the kernel's.
 const EIGHTS: usize = COLUMNS / NR;
+/// Fours of columns in one of the kernel's panels.
+const QUADS: usize = COLUMNS / 4;
 
 impl<'a> Run<'a> {
     /// A block of an int8 cache, where there is one.
@@ -42,27 +44,24 @@ impl<'a> Run<'a> {
         let stride = self.query_stride();
         for r in 0..self.n {
             let index = self.index(r);
-            let mut chunk = [0.0f32; ROW_STRIDE];
-            let (mut largest, mut finite) = (0.0f32, true);
-            for from in (0..head_dim).step_by(ROW_STRIDE) {
-                let chunk = &mut chunk[..ROW_STRIDE.min(head_dim - from)];
-                self.spec.query.copy(index, from, chunk);
-                for x in chunk {
-                    finite &= x.is_finite();
-                    largest = largest.max(x.abs());
-                }
+            let row = &mut self.query[r * stride..][..stride];
+            self.spec.query.copy(index, 0, &mut row[..head_dim]);
+            row[head_dim..].fill(0.0);
+            let (mut largest, mut marks) = (Native::splat(0.0), Native::splat(0.0));
+            for x in row.as_chunks::<4>().0 {
+                let x = Native::load(x);
+                largest = largest.larger(x.abs());
+                // x - x is NaN for what is not finite.
+                marks = marks.add(x.sub(x));
             }
             let steepness = steepness(largest);
-            let (scale, row) = self.query[r * stride..][..stride].split_at_mut(1);
-            scale[0] = if finite { 1.0 / steepness } else { CANONICAL_NAN };
-            for (to, from) in pairs_mut(row).chunks_mut(ROW_STRIDE / 2).zip((0..head_dim).step_by(ROW_STRIDE)) {
-                chunk.fill(0.0);
-                if finite {
-                    self.spec.query.copy(index, from, &mut chunk[..ROW_STRIDE.min(head_dim - from)]);
-                }
-                let integers = rounded(&chunk, steepness);
-                to.copy_from_slice(&integers.as_flattened().as_chunks::<2>().0[..to.len()]);
+            // Eight numbers are read before their four words are written, one word further on.
+            for at in (0..stride).step_by(8) {
+                let integers = rounded(&[row.as_chunks().0[at / 4], row.as_chunks().0[at / 4 + 1]], steepness);
+                pairs_mut(row)[1 + at / 2..][..4].copy_from_slice(integers.as_chunks::<2>().0);
             }
+            let finite = !marks.to_array().iter().any(|mark| mark.is_nan());
+            row[0] = if finite { 1.0 / steepness } else { CANONICAL_NAN };
         }
     }
 
@@ -71,19 +70,17 @@ impl<'a> Run<'a> {
     pub(super) fn dot_int8(&mut self, block: &Int8Block<'_>, group: usize, panels: &Range<usize>, factor: Option<f32>) {
         let stride = self.query_stride();
         let count = self.spec.sizes.head_dim.div_ceil(2);
-        let factor = Native::splat(factor.unwrap_or(1.0));
-        for (r, scores) in self.scores.chunks_exact_mut(BLOCK_KV).enumerate().take(MR.min(self.n - group * MR)) {
+        let rows = self.rows_of(group);
+        for (r, scores) in self.scores.as_chunks_mut::<BLOCK_KV>().0.iter_mut().enumerate().take(rows) {
             let (scale, row) = self.query[(group * MR + r) * stride..][..stride].split_at(1);
             let scale = Native::splat(scale[0]);
             let row = &pairs(row)[..count];
             for half in panels.start / EIGHTS..panels.end.div_ceil(EIGHTS) {
-                let columns = half * COLUMNS..(half + 1) * COLUMNS;
-                let sums = pair_tile(row, &block.keys[half * count * 2 * COLUMNS..], 2 * COLUMNS);
-                let key_scales = block.key_scales[columns.clone()].as_chunks::<4>().0;
-                let scores = scores[columns].as_chunks_mut::<4>().0;
-                for ((to, sum), key_scale) in scores.iter_mut().zip(sums.as_flattened()).zip(key_scales) {
-                    sum.mul(scale.mul(Native::load(key_scale))).mul(factor).store(to);
-                }
+                let key_scales = &block.key_scales.as_chunks::<4>().0[half * QUADS..][..QUADS];
+                let scales = core::array::from_fn(|i| scale.mul(Native::load(&key_scales[i])).to_array());
+                let keys = &block.keys[half * count * 2 * COLUMNS..];
+                let scores = &mut scores[half * COLUMNS..][..COLUMNS];
+                pair_tile(row, keys, 2 * COLUMNS, &scales, None, factor.unwrap_or(1.0), scores);
             }
         }
     }
@@ -105,40 +102,23 @@ impl<'a> Run<'a> {
         for (r, (o, p)) in o.chunks_exact_mut(width.max(1)).zip(scores).enumerate().take(rows) {
             let mut largest = Native::splat(0.0);
             let quads = panels.start * 2..panels.end * 2;
+            let p = p.as_chunks_mut::<4>().0;
             let scales = block.value_scales.as_chunks::<4>().0[quads.clone()].iter();
-            for (p, scale) in p.as_chunks_mut::<4>().0[quads].iter_mut().zip(scales) {
+            for (p, scale) in p[quads].iter_mut().zip(scales) {
                 let weight = Native::load(p).mul(Native::load(scale));
                 weight.store(p);
                 largest = largest.larger(weight);
             }
-            let steepness = steepness(largest.to_array().into_iter().fold(0.0, f32::max));
-            let scale = Native::splat(1.0 / steepness);
-            let integers = rounded(p, steepness);
+            let steepness = steepness(largest);
+            let integers: [_; BLOCK_KV / 8] = core::array::from_fn(|i| rounded(&[p[2 * i], p[2 * i + 1]], steepness));
             let integers = &integers.as_flattened().as_chunks::<2>().0[panels.start * NR / 2..panels.end * NR / 2];
+            let scales = [[1.0 / steepness; 4]; QUADS];
+            let (x, y) = factors.map_or((None, 1.0), |[x, y]| (Some(x[r]), y[r]));
             for (panel, o) in o.chunks_mut(COLUMNS).enumerate() {
                 let lanes = COLUMNS.min(width - panel * COLUMNS);
                 let values = &block.values[panel * COLUMNS * BLOCK_KV + panels.start * NR * lanes..];
-                let sums = pair_tile(integers, values, 2 * lanes);
-                let o = o.as_chunks_mut::<4>().0.iter_mut().zip(sums.as_flattened());
-                match factors {
-                    None => o.for_each(|(o, sum)| sum.mul(scale).store(o)),
-                    Some([x, y]) => {
-                        let (x, y) = (Native::splat(x[r]), Native::splat(y[r]));
-                        o.for_each(|(o, sum)| Native::load(o).mul(x).add(sum.mul(scale).mul(y)).store(o));
-                    }
-                }
+                pair_tile(integers, values, 2 * lanes, &scales, x, y, o);
             }
         }
     }
-}
-
-/// 64 numbers times `steepness` as the nearest integers, ties to even.
-#[inline(always)]
-fn rounded(x: &[f32; BLOCK_KV], steepness: f32) -> [[i16; 8]; BLOCK_KV / 8] {
-    let steepness = Native::splat(steepness);
-    let quads = x.as_chunks::<4>().0;
-    core::array::from_fn(|i| {
-        let [low, high] = [0, 1].map(|half| Native::load(&quads[2 * i + half]).mul(steepness));
-        Native::round(low, high)
-    })
 }

@@ -20,11 +20,11 @@ const LARGEST: f32 = 32767.0;
 /// The largest factor: the largest power of two.
 const STEEPEST: f32 = f32::from_bits(0x7f00_0000);
 
-/// `r = min(32767 / largest, 2^127)`: numbers of at most that magnitude are kept as integers `round half to even(x * r)`, which
-/// stand for themselves times `1 / r`. Two roundings put `x * r` at most 0.004 past 32767, which rounds to it. Where the
-/// largest is below 2^-112 the integers are smaller, and a step between them is 2^-127.
-pub fn steepness(largest: f32) -> f32 {
-    let r = LARGEST / largest;
+/// `r = min(32767 / largest, 2^127)`, for the largest of four lanes: numbers of at most that magnitude are kept as integers
+/// `round half to even(x * r)`, which stand for themselves times `1 / r`. Two roundings put `x * r` at most 0.004 past 32767,
+/// which rounds to it. Where the largest is below 2^-112 the integers are smaller, and a step between them is 2^-127.
+pub fn steepness(largest: Native) -> f32 {
+    let r = LARGEST / largest.to_array().into_iter().fold(0.0, f32::max);
     if r < STEEPEST {
         r
     } else {
@@ -32,9 +32,25 @@ pub fn steepness(largest: f32) -> f32 {
     }
 }
 
-/// `sums = sum over segments of f32(sum over k of a[k] . b[k * stride ..][..64])`, 32 columns of a pair of bytes each.
+/// The integers nearest to eight numbers times `steepness`, ties to even.
 #[inline(always)]
-pub fn pair_tile(a: &[Pair], b: &[i8], stride: usize) -> [[Native; 2]; EIGHTS] {
+pub fn rounded(x: &[[f32; 4]; 2], steepness: f32) -> [i16; 8] {
+    let [low, high] = [0, 1].map(|half| Native::load(&x[half]).mul(Native::splat(steepness)));
+    Native::round(low, high)
+}
+
+/// `to = to * x + (S * scales) * y`, or `(S * scales) * y` without an x, each product rounded, for the first of 32 columns;
+/// `S = sum over segments of f32(sum over k of a[k] . b[k * stride ..][..64])`, a pair of bytes for each column.
+#[inline(never)]
+pub fn pair_tile(
+    a: &[Pair],
+    b: &[i8],
+    stride: usize,
+    scales: &[[f32; 4]; COLUMNS / 4],
+    x: Option<f32>,
+    y: f32,
+    to: &mut [f32],
+) {
     let mut sums = [[Native::splat(0.0); 2]; EIGHTS];
     for (segment, a) in a.chunks(LONGEST / 2).enumerate() {
         let offset = NativeIntegers::offset(a);
@@ -50,5 +66,13 @@ pub fn pair_tile(a: &[Pair], b: &[i8], stride: usize) -> [[Native; 2]; EIGHTS] {
             *sums = [sums[0].add(low), sums[1].add(high)];
         }
     }
-    sums
+    let y = Native::splat(y);
+    for ((to, sum), scale) in to.as_chunks_mut::<4>().0.iter_mut().zip(sums.as_flattened()).zip(scales) {
+        let sum = sum.mul(Native::load(scale)).mul(y);
+        match x {
+            None => sum,
+            Some(x) => Native::load(to).mul(Native::splat(x)).add(sum),
+        }
+        .store(to);
+    }
 }
