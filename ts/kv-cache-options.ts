@@ -28,9 +28,10 @@ export interface KvCacheOptions {
   /** Positions that each batch row can keep. With `window` it is rounded up to a multiple of 64. */
   readonly capacity: number;
   /**
-   * How keys and values are stored; arithmetic is float32. `"float32"` (default); `"float16"` and `"bfloat16"` round to nearest
-   * even, overflow to Infinity; `"int8"` keeps `round(127 x / max |x|)` and a scale for each token and head, and takes finite
-   * numbers only.
+   * How keys and values are stored. `"float32"` (default); `"float16"` and `"bfloat16"` round to nearest even, overflow to
+   * Infinity; arithmetic is float32. `"int8"` keeps `round(127 x / max |x|)` and a scale for each token and head, and takes finite
+   * numbers only; queries and weights then meet it as integers of 16 bits, in exact sums: a quarter of the memory, and the
+   * fastest to decode from. A query row that is not finite gives NaN.
    */
   readonly dtype?: CacheDType | undefined;
   /**

@@ -208,7 +208,8 @@ export class KvCache {
 
   /**
    * Attention of query rows over all keys of the cache: causal, the last row of each batch row at its last position, within the
-   * cache's window. The bits are those of `attention` with `causal: true`, `qOffset: "bottom-right"`, `kvLengths` and the window.
+   * cache's window. The bits are those of `attention` with `causal: true`, `qOffset: "bottom-right"`, `kvLengths` and the window;
+   * an int8 cache has its own, near those over the rows that {@link KvCache.read} gives back.
    *
    * @param query - `[batch, qLen, numHeads, headDim]` in the default layout; `numHeads` is a multiple of `numKvHeads`
    * @param options - as those of `attention`; columns of `mask`, `bias` and weights are absolute positions, as many as

@@ -53,15 +53,32 @@ async function attended(
 
 const KEYS = [1, 3, 4, 5, 7, 8, 9, 31, 32, 33, 63, 64, 65, 127, 129];
 const WIDTHS = [
-  ...[[1, 1], [2, 3], [7, 9], [31, 33], [64, 64], [65, 8], [80, 80]],
-  ...[[96, 40], [127, 16], [256, 31], [511, 2], [512, 5], [513, 1], [600, 24]],
+  ...[
+    [1, 1],
+    [2, 3],
+    [7, 9],
+    [31, 33],
+    [64, 64],
+    [65, 8],
+    [80, 80],
+  ],
+  ...[
+    [96, 40],
+    [127, 16],
+    [256, 31],
+    [511, 2],
+    [512, 5],
+    [513, 1],
+    [600, 24],
+  ],
 ] as [number, number][];
 
 const edgeCase: Case = {
   name: "cache int8: the bits of the contract at the edges of blocks, pairs and segments",
   async run(context) {
     for (const [index, [headDim, valueHeadDim]] of WIDTHS.entries()) {
-      for (const kvLen of KEYS) await attended(context, [1 + ((index + kvLen) % 5), kvLen, headDim, valueHeadDim], kvLen);
+      for (const kvLen of KEYS)
+        await attended(context, [1 + ((index + kvLen) % 5), kvLen, headDim, valueHeadDim], kvLen);
     }
   },
 };
@@ -154,7 +171,15 @@ const boundCase: Case = {
       const engine = await engineOf(build);
       for (const [index, [headDim, valueHeadDim]] of WIDTHS.entries()) {
         for (const kvLen of [1, 9, 64, 200]) {
-          const options = { batch: 1, numKvHeads: 1, headDim, valueHeadDim, capacity: 256, dtype: "int8", engine } as const;
+          const options = {
+            batch: 1,
+            numKvHeads: 1,
+            headDim,
+            valueHeadDim,
+            capacity: 256,
+            dtype: "int8",
+            engine,
+          } as const;
           const cache = new library.KvCache(options);
           const seed = index * 7 + kvLen;
           cache.append(tensor([1, kvLen, 1, headDim], seed), tensor([1, kvLen, 1, valueHeadDim], seed + 1));
@@ -166,7 +191,7 @@ const boundCase: Case = {
           const shape = { ...options, qLen: 3, kvLen, numHeads: 1 };
           const margin = margins(got, inputs, shape, { causal: true, qOffset: kvLen - 3, int8: true });
           for (const [name, share] of Object.entries(margin)) {
-            record(`largest int8 ${name} margin`, share);
+            record(`int8 ${name} margin`, share);
             ok(share <= 1, `${build}, ${kvLen} keys of ${headDim}: ${name} is off by ${share} of its bound`);
           }
         }
@@ -205,7 +230,10 @@ export async function int8Hashes(
     ...{ batch, numKvHeads, headDim, valueHeadDim, capacity: Math.max(1, kvLen), dtype: "int8", engine },
   });
   try {
-    cache.append(painted("key", batch, kvLen, numKvHeads, headDim), painted("value", batch, kvLen, numKvHeads, valueHeadDim));
+    cache.append(
+      painted("key", batch, kvLen, numKvHeads, headDim),
+      painted("value", batch, kvLen, numKvHeads, valueHeadDim),
+    );
     const { out, lse } = cache.attend(painted("query", batch, qLen, numHeads, headDim), { returnLse: true });
     return [await hashOf(out.data as Floats), await hashOf(lse.data)];
   } finally {

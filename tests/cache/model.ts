@@ -42,9 +42,7 @@ export function tensor(shape: number[], seed: number): Plain {
 /** A row of int8: its elements and its scale. */
 export function quantised(row: Floats): { bytes: Floats; scale: number } {
   const scale = f(row.reduce((most, x) => Math.max(most, Math.abs(x)), 0) / 127);
-  const bytes = row.map((x) =>
-    scale === 0 ? 0 : nearestInteger(Math.min(127, Math.max(-127, f(x / scale)))) || 0,
-  );
+  const bytes = row.map((x) => (scale === 0 ? 0 : nearestInteger(Math.min(127, Math.max(-127, f(x / scale)))) || 0));
   return { bytes, scale };
 }
 

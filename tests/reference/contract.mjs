@@ -190,7 +190,8 @@ export function contractAttention({ query, key, value }, shape, options = {}, as
     const kvHead = b * numKvHeads + Math.floor(h / (numHeads / numKvHeads));
     const position = positionOf(options, b, i);
     let bad = false;
-    const integers = options.scales && sixteenBits(query.slice(row * headDim, (row + 1) * headDim));
+    const integers =
+      options.scales && sixteenBits(Array.from({ length: headDim }, (_, d) => at(query, row * headDim + d)));
 
     /** @type {Float32Array[]} */
     const scored = [];
@@ -235,7 +236,8 @@ export function contractAttention({ query, key, value }, shape, options = {}, as
       }
       scored.push(t);
       const first = kvHead * kvLen + start;
-      const scales = options.scales && Array.from({ length: count }, (_, n) => at(options.scales.value, first + n));
+      const stored = options.scales?.value;
+      const scales = stored && Array.from({ length: count }, (_, n) => at(stored, first + n));
       blocks.push(blockState(t, seen, value, first * valueHeadDim, valueHeadDim, scales));
     }
 

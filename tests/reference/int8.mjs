@@ -55,7 +55,10 @@ export function int8Score({ integers, scale }, key, kAt, keyScale) {
 export function int8Values(p, valueScales, value, vAt, size) {
   const { integers, scale } = sixteenBits(p.map((p, j) => f(p * at(valueScales, j))));
   return Float32Array.from({ length: size }, (_, d) => {
-    const sum = integers.reduce((sum, weight, j) => (weight === 0 ? sum : sum + weight * at(value, vAt + j * size + d)), 0);
+    const sum = integers.reduce(
+      (sum, weight, j) => (weight === 0 ? sum : sum + weight * at(value, vAt + j * size + d)),
+      0,
+    );
     return f(f(sum) * scale);
   });
 }

@@ -1,8 +1,12 @@
 //! One row of 16-bit integers times 32 columns of bytes: the micro-kernel of a cache that keeps int8.
 //!
-//! Both lie in pairs along the inner axis, so that one instruction multiplies eight bytes and adds neighbours: a load that
-//! widens, a product, an addition for eight elements. As f32 the same eight cost nine operations, six of them widening: more
-//! than four times the bytes of f32 cost to read.
+//! Both lie in pairs along the inner axis, so that one instruction multiplies eight bytes and adds neighbours: a load, a shift,
+//! two products and two additions for sixteen bytes ([`IntegerLanes::add_products`]). As f32 the same sixteen cost eighteen,
+//! twelve of them widening.
+//!
+//! The loop is 28 instructions for 64 bytes in V8's x64 code, and nothing spills: four loads of 16 bytes, eight sums, a pair and a
+//! temporary need 14 registers. A widening load for each eight bytes (three operations for eight) reads as little, but V8 hoists
+//! all eight loads before the products and spills a sum, whose way through memory then bounds the loop: 8 % more time for a call.
 //!
 //! The sums are integers and exact, whatever the order. No sum overflows: an inner length of [`LONGEST`] gives at most
 //! 512 * 32767 * 127 < 2^31.
