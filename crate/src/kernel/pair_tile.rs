@@ -45,7 +45,9 @@ pub fn rounded(x: &[[f32; 4]; 2], steepness: f32) -> [i16; 8] {
 
 /// `to = to * x + (S * scales) * y`, or `(S * scales) * y` without an x, each product rounded, for the first of 32 columns;
 /// `S = sum over segments of f32(sum over k of a[k] . b[k * stride ..][..64])`, a pair of bytes for each column.
-#[inline(never)]
+///
+/// Inlined into both of its callers: a call for each of 32 columns costs a seventh of the whole, two copies 0.3 KB.
+#[inline(always)]
 pub fn pair_tile(
     a: &[Pair],
     b: &[i8],

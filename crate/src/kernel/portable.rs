@@ -143,6 +143,10 @@ impl Lanes for F32x4 {
     }
 }
 
+/// Products of bytes taken apart need nothing in the end.
+#[derive(Clone, Copy, Debug)]
+pub struct NoOffset;
+
 /// Four sums of integers in an array.
 #[derive(Clone, Copy, Debug)]
 pub struct I32x4(pub [i32; 4]);
@@ -150,7 +154,7 @@ pub struct I32x4(pub [i32; 4]);
 impl IntegerLanes for I32x4 {
     type Float = F32x4;
     type Factors = [i32; 2];
-    type Offset = ();
+    type Offset = NoOffset;
 
     #[inline(always)]
     fn zero() -> Self {
@@ -161,7 +165,9 @@ impl IntegerLanes for I32x4 {
         pair.map(i32::from)
     }
     #[inline(always)]
-    fn offset(_: &[[i16; 2]]) {}
+    fn offset(_: &[[i16; 2]]) -> NoOffset {
+        NoOffset
+    }
     #[inline(always)]
     fn add_products([even, odd]: [Self; 2], factors: [i32; 2], bytes: &[i8; 16]) -> [Self; 2] {
         let add = |sums: Self, first: usize, flipped: i8| {
@@ -171,7 +177,7 @@ impl IntegerLanes for I32x4 {
         [add(even, 0, i8::MIN), add(odd, 1, 0)]
     }
     #[inline(always)]
-    fn to_float(sums: [Self; 2], (): ()) -> [F32x4; 2] {
+    fn to_float(sums: [Self; 2], _: NoOffset) -> [F32x4; 2] {
         sums.map(|sums| F32x4(sums.0.map(|sum| sum as f32)))
     }
 }
