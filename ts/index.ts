@@ -48,6 +48,7 @@ export {
 } from "./kernel-regression.ts";
 export { KvCache } from "./kv-cache.ts";
 export type { CacheDType, KvCacheAppendOptions, KvCacheAttendOptions, KvCacheOptions } from "./kv-cache-options.ts";
+export { type LayerNormOptions, layerNorm, type RmsNormOptions, rmsNorm } from "./layer-norm.ts";
 export { type Activation, type LinearOptions, linear } from "./linear.ts";
 export type { AttentionPart, AttentionPartEdge } from "./part.ts";
 export { decodePartial, encodePartial } from "./part-codec.ts";

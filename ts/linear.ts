@@ -91,33 +91,42 @@ interface LinearOperands<T> {
   readonly bias?: T | undefined;
 }
 
-/** Runs a linear layer inside a session. */
+/**
+ * Runs a linear layer inside a session.
+ *
+ * @param packed - the shape of weights that `packWeight` has laid out; left out where they are as they were given
+ */
 export function runLinear(
   session: Session,
   { x, weight, bias }: LinearOperands<Slot>,
   out: Slot,
   activation: Activation = "identity",
+  packed?: readonly [outFeatures: number, inFeatures: number],
 ): void {
-  const [outer, inner] = weight.shape as [number, number];
+  const [outer, inner] = packed ?? (weight.shape as [number, number]);
   if (out.elements === 0) return;
   session.run("linear", {
-    integers: [1, x.elements / inner, inner, outer, 1, ACTIVATIONS.indexOf(activation)],
+    integers: [1, x.elements / inner, inner, outer, 1, ACTIVATIONS.indexOf(activation), packed === undefined ? 0 : 1],
     inputs: [x, weight, bias],
     outputs: [out],
   });
 }
 
 /** Proves that shapes fit a linear layer. */
-function proveLinear({ x, weight, bias }: LinearOperands<TensorView>, caller: string): void {
+export function proveLinear(
+  { x, weight, bias }: LinearOperands<Pick<TensorView, "shape">>,
+  caller: string,
+  weightName = "weight",
+): void {
   if (weight.shape.length !== 2) {
-    throw shapeError(caller, `weight.shape is [${weight.shape.join(", ")}]; expected [outFeatures, inFeatures]`);
+    throw shapeError(caller, `${weightName}.shape is [${weight.shape.join(", ")}]; expected [outFeatures, inFeatures]`);
   }
   const [outer, inner] = weight.shape as [number, number];
-  if (inner === 0) throw shapeError(caller, "weight.shape[1] (inFeatures) is 0; expected at least 1");
+  if (inner === 0) throw shapeError(caller, `${weightName}.shape[1] (inFeatures) is 0; expected at least 1`);
   const last = x.shape.length - 1;
   if (last < 0) throw shapeError(caller, `x.shape is []; expected [..., inFeatures]`);
   if (x.shape[last] !== inner) {
-    throw shapeError(caller, `x.shape[${last}] (inFeatures) is ${x.shape[last]}, weight.shape[1] is ${inner}`);
+    throw shapeError(caller, `x.shape[${last}] (inFeatures) is ${x.shape[last]}, ${weightName}.shape[1] is ${inner}`);
   }
   if (bias !== undefined && (bias.shape.length !== 1 || bias.shape[0] !== outer)) {
     throw shapeError(caller, `bias.shape is [${bias.shape.join(", ")}]; expected [${outer}] (outFeatures)`);

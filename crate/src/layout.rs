@@ -226,3 +226,38 @@ impl<'a> Iterator for TileSteps<'a> {
         }
     }
 }
+
+/// Four elements of each of `ROWS` rows at a time, from first to last.
+pub struct Abreast<'a, const ROWS: usize> {
+    at: *const f32,
+    end: *const f32,
+    stride: usize,
+    life: PhantomData<&'a [f32]>,
+}
+
+impl<'a, const ROWS: usize> Abreast<'a, ROWS> {
+    /// Rows of `n` elements, a multiple of 4, which begin `stride` elements apart.
+    #[inline(always)]
+    pub fn new(rows: &'a [f32], stride: usize, n: usize) -> Self {
+        assert!(n.is_multiple_of(4) && (ROWS - 1) * stride + n <= rows.len());
+        let range = rows[..n].as_ptr_range();
+        Self { at: range.start, end: range.end, stride, life: PhantomData }
+    }
+}
+
+impl<'a, const ROWS: usize> Iterator for Abreast<'a, ROWS> {
+    type Item = [&'a [f32; 4]; ROWS];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at == self.end {
+            return None;
+        }
+        // SAFETY: `new` proved n elements of every row, and that fours end where they do.
+        unsafe {
+            let fours = core::array::from_fn(|row| &*self.at.add(row * self.stride).cast());
+            self.at = self.at.add(4);
+            Some(fours)
+        }
+    }
+}

@@ -34,6 +34,7 @@ export interface OperatorFile {
 /** The files under tests/data/operators. */
 export const OPERATOR_FILES = [
   "linear",
+  "layer-norm",
   "pooling",
   "positions",
   "kernel-regression",

@@ -5,6 +5,8 @@
  */
 export { BahdanauDecoder, type BahdanauDecoderWeights, type BahdanauStep } from "./bahdanau-decoder.ts";
 export { GRU, type GRUCallOptions, type GRUOptions, type GRUResult } from "./gru.ts";
+export { LayerNorm, type LayerNormLayerOptions } from "./layer-norm.ts";
+export { Linear, type LinearCallOptions, type LinearLayerOptions } from "./linear.ts";
 export {
   type HeadScore,
   MultiHeadAttention,

@@ -19,8 +19,10 @@ import { wantOperators } from "./wanted.ts";
 export const OPERATORS = {
   convert: 1,
   linear: 2,
+  packWeight: 3,
   softmax: 10,
   gru: 11,
+  layerNorm: 12,
   pooling: 20,
   kernelRegression: 21,
   unitRows: 23,

@@ -6,6 +6,7 @@
 pub mod bits;
 pub mod convert;
 pub mod exp;
+pub mod gemm_block;
 pub mod gemm_tile;
 pub mod ln;
 pub mod pack;

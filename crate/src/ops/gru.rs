@@ -17,16 +17,17 @@
 //!
 //! Source: Cho et al. 2014; the reset gate inside as in Chung et al. 2014 and cuDNN.
 //!
-//! Loop: W_hh is packed once; a tile takes 32 batch rows through all of time, since they share each packed panel.
+//! Loop: W_hh is packed once; a tile takes 32 batch rows through all of time, since they share the packed columns.
 
 use super::activation::Activation;
-use super::linear::Linear;
-use super::{outputs, product, Arguments, Input, Operator, Output, Plan, Scratch};
+use super::linear::{Linear, Weight};
+use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
+use crate::kernel::row_tile::COLUMNS;
 use crate::kernel::{Lanes, Native};
 use core::ops::Range;
 
-/// Batch rows of a tile: as many as the matrix product takes through a panel at once.
+/// Batch rows of a tile.
 const TILE_ROWS: usize = 32;
 
 /// Integers: batch, time, hidden, 1 for backward, directions, direction, states, state. Inputs: a, W_hh, b_hh (optional),
@@ -47,26 +48,11 @@ pub struct Gru<'a> {
     lengths: Option<&'a [i32]>,
 }
 
-/// What a product of states is run with: its memory, its result, and which part of it.
-struct Step<'a> {
-    scratch: Scratch<'a>,
-    gates: &'a mut [f32],
-    phase: usize,
-    tiles: Range<usize>,
-}
-
 impl Gru<'_> {
-    /// Plans the matrix product of `rows` states, which `states` begins with, and runs a part of it if asked to.
-    #[inline(never)]
-    fn linear(&self, states: &[f32], rows: usize, step: Option<Step<'_>>) -> Result<Plan, Error> {
-        let sizes = [1, rows as u32, self.hidden as u32, 3 * self.hidden as u32, 1, 0];
-        let bias = self.bias.map_or(Input::Absent, Input::F32);
-        let inputs = [Input::F32(&states[..rows * self.hidden]), Input::F32(self.weight), bias];
-        let linear = Linear::read(&Arguments { integers: &sizes, floats: &[], inputs: &inputs })?;
-        if let Some(Step { scratch, gates, phase, tiles }) = step {
-            linear.run(&mut [Output::F32(gates)], scratch, phase, tiles)?;
-        }
-        linear.plan()
+    /// W_hh, by rows or packed.
+    fn weight<'a>(&'a self, packed: Option<&'a [f32]>) -> Weight<'a> {
+        let data = packed.unwrap_or(self.weight);
+        Weight { data, packed: packed.is_some(), outer: 3 * self.hidden, inner: self.hidden }
     }
 
     fn tile_rows(&self) -> usize {
@@ -81,7 +67,7 @@ impl Gru<'_> {
     fn recur(
         &self,
         tile: usize,
-        panels: &mut [f32],
+        weight: Weight<'_>,
         workspace: &mut [f32],
         y: &mut Option<&mut [f32]>,
         last: &mut Option<&mut [f32]>,
@@ -98,8 +84,9 @@ impl Gru<'_> {
         }
         let longest = (0..rows).map(|row| self.length(from + row)).max().unwrap_or(0);
         for step in 0..longest {
-            let scratch = Scratch { shared: panels, workspace };
-            self.linear(states, rows, Some(Step { scratch, gates, phase: 1, tiles: 0..1 }))?;
+            let product = Linear::of_packed(states, weight, self.bias);
+            let scratch = Scratch { shared: &mut [], workspace: &mut *workspace };
+            product.run(&mut [Output::F32(&mut *gates)], scratch, 1, 0..product.plan()?.tiles[1])?;
             for (row, state) in states.chunks_exact_mut(hidden).enumerate() {
                 let length = self.length(from + row);
                 if step >= length {
@@ -186,14 +173,15 @@ impl<'a> Operator<'a> for Gru<'a> {
 
     fn plan(&self) -> Result<Plan, Error> {
         let rows = self.tile_rows();
-        // The sizes of a product matter here, not its elements: the projections stand for the states, where there are any.
-        let product_rows = if self.time == 0 { 0 } else { rows };
-        let linear = self.linear(self.projections, product_rows, None)?;
+        // Sizes matter here, not elements: the projections stand for the states, where there are any.
+        let states = &self.projections[..if self.time == 0 { 0 } else { rows * self.hidden }];
+        let linear = Linear::of_packed(states, self.weight(Some(&[])), self.bias).plan()?;
         let own = product(&[rows, 4, self.hidden])?;
+        let columns = self.weight(None).columns();
         Ok(Plan {
-            shared: linear.shared,
+            shared: product(&[columns, COLUMNS, self.hidden])?,
             workspace: own.checked_add(linear.workspace).ok_or(Error::new(Reason::Size, Field::Call))?,
-            tiles: [linear.tiles[0], self.batch.div_ceil(TILE_ROWS)],
+            tiles: [columns, self.batch.div_ceil(TILE_ROWS)],
         })
     }
 
@@ -208,12 +196,14 @@ impl<'a> Operator<'a> for Gru<'a> {
         let mut y = y.optional_f32(&[self.batch, self.time, self.directions, self.hidden])?;
         let mut last = last.optional_f32(&[self.states, self.batch, self.hidden])?;
         if phase == 0 {
-            // Packing needs no rows.
-            let step = Step { scratch, gates: &mut [], phase, tiles };
-            return self.linear(&[], 0, Some(step)).map(|_| ());
+            let packed = scratch.shared.as_chunks_mut().0.chunks_exact_mut(self.hidden);
+            for (columns, to) in packed.enumerate().take(tiles.end).skip(tiles.start) {
+                self.weight(None).pack_all(0, columns, to);
+            }
+            return Ok(());
         }
         for tile in tiles {
-            self.recur(tile, scratch.shared, scratch.workspace, &mut y, &mut last)?;
+            self.recur(tile, self.weight(Some(scratch.shared)), scratch.workspace, &mut y, &mut last)?;
         }
         Ok(())
     }

@@ -1,134 +1,215 @@
 //! `y = activation(x Wᵀ + b)`: the matrix product.
 //!
 //! Shapes: x `[groups, rows, in]`, W `[weight_groups, out, in]` (each output feature a row, as PyTorch stores it), b `[out]`, y
-//! `[groups, rows, out]`; group g is multiplied by W of `g mod weight_groups`.
+//! `[groups, rows, out]`; group g is multiplied by W of `g mod weight_groups`. W may be packed, `[weight_groups, out / 32, in, 32]`:
+//! 32 output features side by side, the last one again for those that are missing.
 //!
 //! Order, per element: the inner axis in segments of 64 from index 0; in a segment `s = +0`, then `s = s + (x * w)` ascending;
 //! the segments' sums are added in order, the bias last. So a row has the same bits alone and among many.
 //!
 //! Error: `|err| <= u * (min(in, 64) + segments + 1) * (sum |x w| + |b|)`, first order, u = 2^-24; then the activation's own.
 //!
-//! Loops (after BLIS: Van Zee and van de Geijn 2015): W is packed once into panels of 8 outputs; a tile is 32 rows, copied to blocks
-//! at the micro-kernel's constant stride; a panel meets all rows of the tile while it is in the first cache.
+//! Loops (after BLIS: Van Zee and van de Geijn 2015): a tile is 256 rows and 256 columns. Its rows are copied to blocks at the
+//! micro-kernel's constant stride. A segment of 32 columns (8 KiB) is laid side by side in the first cache and meets all rows
+//! there: so W is gone through once for 256 rows, and nothing of its size has to be kept.
 
 use super::activation::Activation;
 use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
-use crate::kernel::gemm_tile::{gemm_tile, Add, Store};
-use crate::kernel::pack::pack_panel;
-use crate::kernel::{Lanes, Native, MR, NR, ROW_STRIDE};
-use crate::layout::Rows8;
+use crate::kernel::gemm_block::{copy_row, gemm_block, pack_columns, row_block, row_by_rows, A_BLOCK};
+use crate::kernel::row_tile::COLUMNS;
+use crate::kernel::{Lanes, Native, MR, ROW_STRIDE};
 use core::ops::Range;
 
 /// Rows of a tile.
-const TILE_ROWS: usize = 32;
-/// Elements of one block of A: four rows of a segment.
-const A_BLOCK: usize = MR * ROW_STRIDE;
+const TILE_ROWS: usize = 256;
+/// Columns of a tile, in groups of 32.
+const TILE_GROUPS: usize = 8;
 
-/// Integers: groups, rows, in, out, weight_groups, activation. Inputs: x, W, b (optional). Output: y.
+/// Weights by rows, or packed.
+#[derive(Clone, Copy)]
+pub struct Weight<'a> {
+    /// The elements.
+    pub data: &'a [f32],
+    /// Whether 32 output features lie side by side.
+    pub packed: bool,
+    /// Output features.
+    pub outer: usize,
+    /// Input features.
+    pub inner: usize,
+}
+
+impl Weight<'_> {
+    /// Groups of 32 output features.
+    pub fn columns(&self) -> usize {
+        self.outer.div_ceil(COLUMNS)
+    }
+
+    /// Lays a segment of a group of columns side by side.
+    fn pack(&self, weight_group: usize, columns: usize, from: usize, to: &mut [[f32; COLUMNS]]) {
+        let first = columns * COLUMNS;
+        let rows = &self.data[(weight_group * self.outer + first) * self.inner + from..];
+        pack_columns::<Native>(rows, self.inner, COLUMNS.min(self.outer - first), to);
+    }
+
+    /// Packs a group of columns whole.
+    pub fn pack_all(&self, weight_group: usize, columns: usize, to: &mut [[f32; COLUMNS]]) {
+        for (i, to) in to.chunks_mut(ROW_STRIDE).enumerate() {
+            self.pack(weight_group, columns, i * ROW_STRIDE, to);
+        }
+    }
+}
+
+/// Integers: groups, rows, in, out, weight_groups, activation, 1 for packed weights (optional). Inputs: x, W, b (optional).
+/// Output: y.
 pub struct Linear<'a> {
     groups: usize,
     rows: usize,
-    inner: usize,
-    outer: usize,
     weight_groups: usize,
     activation: Activation,
     x: &'a [f32],
-    weight: &'a [f32],
+    weight: Weight<'a>,
     bias: Option<&'a [f32]>,
 }
 
-impl Linear<'_> {
-    fn segments(&self) -> usize {
-        self.inner.div_ceil(ROW_STRIDE).max(1)
-    }
-
-    fn panels(&self) -> usize {
-        self.outer.div_ceil(NR)
+impl<'a> Linear<'a> {
+    /// One group of rows and packed weights, without an activation.
+    pub fn of_packed(x: &'a [f32], weight: Weight<'a>, bias: Option<&'a [f32]>) -> Self {
+        let rows = x.len() / weight.inner;
+        Self { groups: 1, rows, weight_groups: 1, activation: Activation::Identity, x, weight, bias }
     }
 
     fn row_tiles(&self) -> usize {
         self.rows.div_ceil(TILE_ROWS)
     }
 
-    fn pack(&self, panels: &mut [f32], tiles: Range<usize>) {
-        for tile in tiles {
-            let (group, panel) = (tile / self.panels(), tile % self.panels());
-            let first = panel * NR;
-            let n = NR.min(self.outer - first);
-            let start = (group * self.outer + first) * self.inner;
-            let mut rows: [&[f32]; NR] = [&[]; NR];
-            for (r, row) in rows[..n].iter_mut().enumerate() {
-                *row = &self.weight[start + r * self.inner..][..self.inner];
-            }
-            pack_panel::<Native>(&rows[..n], &mut panels[tile * self.inner * NR..][..self.inner * NR]);
-        }
+    fn column_tiles(&self) -> usize {
+        self.weight.columns().div_ceil(TILE_GROUPS)
     }
 
-    /// Copies rows of x to blocks `[row / 4][segment][4][64]`; rows past the end become zeros.
-    fn copy_rows(&self, group: usize, first: usize, rows: usize, blocks: &mut [f32]) {
-        for (i, block) in blocks.chunks_exact_mut(A_BLOCK).take(rows.div_ceil(MR) * self.segments()).enumerate() {
-            let (quad, from) = (i / self.segments(), i % self.segments() * ROW_STRIDE);
-            let n = ROW_STRIDE.min(self.inner - from);
-            for (r, to) in block.chunks_exact_mut(ROW_STRIDE).enumerate() {
-                let row = quad * MR + r;
-                if row < rows {
-                    to[..n].copy_from_slice(&self.x[(group * self.rows + first + row) * self.inner + from..][..n]);
-                } else {
-                    to[..n].fill(0.0);
-                }
-            }
-        }
+    fn segments(&self) -> usize {
+        self.weight.inner.div_ceil(ROW_STRIDE)
     }
 
-    /// One tile of rows against all panels.
-    fn multiply(&self, panels: &[f32], blocks: &mut [f32], y: &mut [f32], tile: usize) {
+    fn segment(&self, i: usize) -> Range<usize> {
+        let from = i * ROW_STRIDE;
+        from..self.weight.inner.min(from + ROW_STRIDE)
+    }
+
+    /// Fours of rows in a tile: what is copied to blocks. Rows left over are read where they lie.
+    fn quads(&self) -> usize {
+        TILE_ROWS.min(self.rows) / MR
+    }
+
+    /// Group, first row among all groups, and count of rows of a tile of rows.
+    fn rows_of(&self, tile: usize) -> (usize, usize, usize) {
         let (group, first) = (tile / self.row_tiles(), tile % self.row_tiles() * TILE_ROWS);
-        let rows = TILE_ROWS.min(self.rows - first);
-        self.copy_rows(group, first, rows, blocks);
-        let weight = group % self.weight_groups * self.panels() * self.inner * NR;
-        for panel in 0..self.panels() {
-            let b = &panels[weight + panel * self.inner * NR..][..self.inner * NR];
-            let column = panel * NR;
-            for quad in (0..rows).step_by(MR) {
-                let mut sums = [0.0; MR * NR];
-                for segment in 0..self.segments() {
-                    let a = &blocks[(quad / MR * self.segments() + segment) * A_BLOCK..][..A_BLOCK];
-                    let from = segment * ROW_STRIDE;
-                    let n = ROW_STRIDE.min(self.inner - from);
-                    let b = Rows8::packed(&b[from * NR..], n);
-                    if segment == 0 {
-                        gemm_tile::<Native, _>(a, b, &mut sums, NR, Store);
-                    } else {
-                        gemm_tile::<Native, _>(a, b, &mut sums, NR, Add);
-                    }
-                }
-                for r in 0..MR.min(rows - quad) {
-                    let start = (group * self.rows + first + quad + r) * self.outer + column;
-                    let n = NR.min(self.outer - column);
-                    self.finish(column, &mut sums[r * NR..][..NR], &mut y[start..start + n]);
-                }
+        (group, group * self.rows + first, TILE_ROWS.min(self.rows - first))
+    }
+
+    /// What of a row of x lies in a segment.
+    fn part_of(&self, row: usize, segment: &Range<usize>) -> &'a [f32] {
+        &self.x[row * self.weight.inner..][segment.start..segment.end]
+    }
+
+    /// Copies rows of x, in fours, to blocks `[segment][row / 4][4][64]`.
+    #[inline(never)]
+    fn copy_rows(&self, tile: usize, workspace: &mut [f32]) {
+        let (_, first, rows) = self.rows_of(tile);
+        let (blocks, _) = workspace.as_chunks_mut::<A_BLOCK>();
+        for (i, blocks) in blocks.chunks_exact_mut(self.quads()).take(self.segments()).enumerate() {
+            let segment = self.segment(i);
+            let fours = blocks.as_flattened_mut().as_chunks_mut::<ROW_STRIDE>().0;
+            for (r, to) in fours[..rows / MR * MR].iter_mut().enumerate() {
+                copy_row::<Native>(self.part_of(first + r, &segment), to);
             }
         }
     }
 
-    /// Adds the bias and applies the activation to eight outputs.
-    #[inline(always)]
-    fn finish(&self, column: usize, sums: &mut [f32], y: &mut [f32]) {
-        let mut bias = [0.0; NR];
-        if let Some(b) = self.bias {
-            bias[..y.len()].copy_from_slice(&b[column..column + y.len()]);
-        }
-        let (sums_by_four, _) = sums.as_chunks_mut::<4>();
-        let (bias, _) = bias.as_chunks::<4>();
-        for (sums, bias) in sums_by_four.iter_mut().zip(bias) {
-            let mut x = Native::load(sums);
-            if self.bias.is_some() {
-                x = x.add(Native::load(bias));
+    /// f32 elements of a tile's memory: blocks of rows, a segment of 32 columns, 32 sums for each row.
+    fn memory(&self) -> Result<[usize; 3], Error> {
+        let place = if self.weight.packed { 0 } else { ROW_STRIDE * COLUMNS };
+        let blocks = product(&[self.quads(), self.segments(), A_BLOCK])?;
+        Ok([blocks, place, TILE_ROWS.min(self.rows) * COLUMNS])
+    }
+
+    /// Multiplies the rows of a tile, whose blocks are filled, by its columns.
+    fn multiply(&self, tile: usize, workspace: &mut [f32], y: &mut [f32]) -> Result<(), Error> {
+        let (group, first, rows) = self.rows_of(tile / self.column_tiles());
+        let from = tile % self.column_tiles() * TILE_GROUPS;
+        let weight_group = group % self.weight_groups;
+        let in_fours = rows / MR * MR;
+        let Weight { data, packed, outer, inner } = self.weight;
+        // Fewer rows than a block are multiplied by W as it lies.
+        let by_rows = !packed && in_fours == 0;
+        let [blocks, place, _] = self.memory()?;
+        let (blocks, rest) = workspace.split_at_mut(blocks);
+        let (place, sums) = rest.split_at_mut(place);
+        let sums = &mut sums.as_chunks_mut::<COLUMNS>().0[..rows];
+        for columns in from..self.weight.columns().min(from + TILE_GROUPS) {
+            for i in 0..self.segments() {
+                let segment = self.segment(i);
+                if by_rows && segment.len().is_multiple_of(4) && (columns + 1) * COLUMNS <= outer {
+                    let rows_of_w = &data[(weight_group * outer + columns * COLUMNS) * inner + segment.start..];
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        row_by_rows::<Native>(self.part_of(first + r, &segment), rows_of_w, inner, sums, i > 0);
+                    }
+                    continue;
+                }
+                let b = if packed {
+                    let panel = (weight_group * self.weight.columns() + columns) * inner;
+                    &data.as_chunks().0[panel + segment.start..panel + segment.end]
+                } else {
+                    let place = &mut place.as_chunks_mut().0[..segment.len()];
+                    self.weight.pack(weight_group, columns, segment.start, place);
+                    place
+                };
+                let (fours, alone) = sums.split_at_mut(in_fours);
+                if in_fours > 0 {
+                    let a = &blocks.as_chunks().0[i * self.quads()..][..in_fours / MR];
+                    gemm_block::<Native>(a, b, fours, i > 0);
+                }
+                for (r, sums) in alone.iter_mut().enumerate() {
+                    row_block::<Native>(self.part_of(first + in_fours + r, &segment), b, sums, i > 0);
+                }
             }
-            self.activation.apply(x).canonical().store(sums);
+            let column = columns * COLUMNS;
+            self.finish(column, sums, &mut y[first * outer + column..]);
         }
-        y.copy_from_slice(&sums[..y.len()]);
+        Ok(())
+    }
+
+    /// Adds the bias, applies the activation and stores 32 outputs of each row, or as many as there are.
+    #[inline(never)]
+    fn finish(&self, column: usize, sums: &[[f32; COLUMNS]], y: &mut [f32]) {
+        let n = COLUMNS.min(self.weight.outer - column);
+        let mut bias = [0.0; COLUMNS];
+        if let Some(b) = self.bias {
+            for (to, b) in bias.iter_mut().zip(&b[column..]) {
+                *to = *b;
+            }
+        }
+        let mut rest = [0.0; COLUMNS];
+        for (sums, y) in sums.iter().zip(y.chunks_mut(self.weight.outer)) {
+            let whole = y.first_chunk_mut().filter(|_| n == COLUMNS);
+            let partial = whole.is_none();
+            let to = whole.unwrap_or(&mut rest).as_chunks_mut::<4>().0;
+            for ((sum, bias), to) in sums.as_chunks::<4>().0.iter().zip(bias.as_chunks::<4>().0).zip(to) {
+                let mut x = Native::load(sum);
+                if self.bias.is_some() {
+                    x = x.add(Native::load(bias));
+                }
+                if self.activation != Activation::Identity {
+                    x = self.activation.apply(x);
+                }
+                x.canonical().store(to);
+            }
+            if partial {
+                for (to, x) in y[..n].iter_mut().zip(rest) {
+                    *to = x;
+                }
+            }
+        }
     }
 }
 
@@ -141,42 +222,68 @@ impl<'a> Operator<'a> for Linear<'a> {
             return Err(Error::new(Reason::Value, Field::Call));
         }
         product(&[groups, rows, outer])?;
+        let packed = arguments.integers.get(6).is_some_and(|packed| *packed != 0);
+        let whole = if packed { outer.div_ceil(COLUMNS) * COLUMNS } else { outer };
         Ok(Self {
             groups,
             rows,
-            inner,
-            outer,
             weight_groups,
             activation: Activation::from_number(integer(5)?)?,
             x: arguments.f32(0, &[groups, rows, inner])?,
-            weight: arguments.f32(1, &[weight_groups, outer, inner])?,
+            weight: Weight { data: arguments.f32(1, &[weight_groups, whole, inner])?, packed, outer, inner },
             bias: arguments.optional_f32(2, &[outer])?,
         })
     }
 
     fn plan(&self) -> Result<Plan, Error> {
+        let [blocks, place, sums] = self.memory()?;
         Ok(Plan {
-            shared: product(&[self.weight_groups, self.panels(), self.inner, NR])?,
-            workspace: product(&[TILE_ROWS.min(self.rows.next_multiple_of(MR)), self.segments(), ROW_STRIDE])?,
-            tiles: [product(&[self.weight_groups, self.panels()])?, product(&[self.groups, self.row_tiles()])?],
+            shared: 0,
+            workspace: blocks.checked_add(place + sums).ok_or(Error::new(Reason::Size, Field::Call))?,
+            tiles: [0, product(&[self.groups, self.row_tiles(), self.column_tiles()])?],
         })
     }
 
-    fn run(
-        &self,
-        out: &mut [Output<'_>],
-        scratch: Scratch<'_>,
-        phase: usize,
-        tiles: Range<usize>,
-    ) -> Result<(), Error> {
+    fn run(&self, out: &mut [Output<'_>], scratch: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {
         let [y] = outputs(out)?;
-        let y = y.f32(&[self.groups, self.rows, self.outer])?;
-        if phase == 0 {
-            self.pack(scratch.shared, tiles);
-        } else {
-            for tile in tiles {
-                self.multiply(scratch.shared, scratch.workspace, y, tile);
+        let y = y.f32(&[self.groups, self.rows, self.weight.outer])?;
+        let mut copied = None;
+        for tile in tiles {
+            let of_rows = tile / self.column_tiles();
+            if copied != Some(of_rows) && self.quads() > 0 {
+                self.copy_rows(of_rows, scratch.workspace);
+                copied = Some(of_rows);
             }
+            self.multiply(tile, scratch.workspace, y)?;
+        }
+        Ok(())
+    }
+}
+
+/// Lays the weights of a matrix product side by side, once for many calls. Integers: weight_groups, in, out. Input: W `[weight_groups, out,
+/// in]`. Output: `[weight_groups, out / 32, in, 32]`.
+pub struct PackWeight<'a> {
+    weight_groups: usize,
+    weight: Weight<'a>,
+}
+
+impl<'a> Operator<'a> for PackWeight<'a> {
+    fn read(arguments: &Arguments<'a>) -> Result<Self, Error> {
+        let [weight_groups, inner, outer] = arguments.integers()?;
+        let data = arguments.f32(0, &[weight_groups, outer, inner])?;
+        Ok(Self { weight_groups, weight: Weight { data, packed: false, outer, inner } })
+    }
+
+    fn plan(&self) -> Result<Plan, Error> {
+        Ok(Plan { shared: 0, workspace: 0, tiles: [0, product(&[self.weight_groups, self.weight.columns()])?] })
+    }
+
+    fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {
+        let [to] = outputs(out)?;
+        let (columns, inner) = (self.weight.columns(), self.weight.inner);
+        let to = to.f32(&[self.weight_groups, columns, inner, COLUMNS])?.as_chunks_mut().0;
+        for tile in tiles {
+            self.weight.pack_all(tile / columns, tile % columns, &mut to[tile * inner..][..inner]);
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ pub mod embedding;
 pub mod gate;
 pub mod gru;
 pub mod kernel_regression;
+pub mod layer_norm;
 pub mod linear;
 pub mod pooling;
 pub mod relative;
@@ -54,9 +55,11 @@ macro_rules! table {
         match $number {
             1 => $then!(convert::Convert),
             2 => $then!(linear::Linear),
-            // 10: softmax and recurrence
+            3 => $then!(linear::PackWeight),
+            // 10: softmax, recurrence and normalisation
             10 => $then!(softmax::Softmax),
             11 => $then!(gru::Gru),
+            12 => $then!(layer_norm::LayerNorm),
             // 20: attention pooling
             20 => $then!(pooling::Pooling),
             21 => $then!(kernel_regression::KernelRegression),
