@@ -55,14 +55,14 @@ impl Rows {
             let of_mean = if self.root_mean_square { 0.0 } else { (k + 1.0) * mean_of(&f64::abs) };
             let epsilon = f64::from(self.epsilon as f32);
             let r = 1.0 / (variance + epsilon).sqrt();
-            let v = (of_mean * mean_of(&|x| (x - mean).abs()) + (k + 4.0) * variance / 2.0) / (variance + epsilon) + 3.0;
+            let v =
+                (of_mean * mean_of(&|x| (x - mean).abs()) + (k + 4.0) * variance / 2.0) / (variance + epsilon) + 3.0;
             for (i, x) in x.iter().enumerate() {
                 let weight = self.weight.as_ref().map_or(1.0, |w| f64::from(w[i]));
                 let bias = self.bias.as_ref().map_or(0.0, |b| f64::from(b[i]));
                 let d = x - mean;
                 let y = d * r * weight + bias;
-                let bound =
-                    U * (weight.abs() * r * (of_mean + d.abs()) + (weight * d * r).abs() * (3.0 + v) + y.abs());
+                let bound = U * (weight.abs() * r * (of_mean + d.abs()) + (weight * d * r).abs() * (3.0 + v) + y.abs());
                 worst = worst.max((f64::from(got[at(i)]) - y).abs() / bound.max(1e-300));
             }
         }
