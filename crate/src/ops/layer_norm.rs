@@ -14,7 +14,7 @@
 //!
 //! Source: Ba, Kiros and Hinton 2016; without the mean Zhang and Sennrich 2019.
 
-use super::sum::{block_sum, sum, TreeSum, BLOCK};
+use super::sum::{sum, TreeSum, BLOCK};
 use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{Lanes, Native};
@@ -32,32 +32,24 @@ pub struct LayerNorm<'a> {
     bias: Option<&'a [f32]>,
 }
 
-/// Vector `i` of a row; what lies behind the row's end is `rest`.
-#[inline(always)]
-fn four(row: &[f32], i: usize, rest: f32) -> Native {
-    let (fours, last) = row.as_chunks::<4>();
-    if let Some(four) = fours.get(i) {
-        return Native::load(four);
-    }
-    let mut padded = [rest; 4];
-    for (to, x) in padded.iter_mut().zip(last) {
-        *to = *x;
-    }
-    Native::load(&padded)
-}
-
 impl LayerNorm<'_> {
-    /// The sum of `(x - mean)^2` along a row.
+    /// The sum of `(x - mean)^2` along a row, in the order of `ops::sum`.
+    #[inline(never)]
     fn squares(row: &[f32], mean: f32) -> f32 {
         let mut tree = TreeSum::new();
-        for x in row.chunks(BLOCK) {
-            let mut squares = [0.0; BLOCK];
-            for (i, to) in squares.as_chunks_mut::<4>().0[..x.len().div_ceil(4)].iter_mut().enumerate() {
-                // What lies behind the end differs by nothing.
-                let d = four(x, i, mean).sub(Native::splat(mean));
-                d.mul(d).store(to);
+        for block in row.chunks(BLOCK) {
+            let (fours, rest) = block.as_chunks::<4>();
+            let mut sums = Native::splat(0.0);
+            for x in fours {
+                let d = Native::load(x).sub(Native::splat(mean));
+                sums = sums.add(d.mul(d));
             }
-            tree.push(block_sum::<Native>(&squares[..x.len()]));
+            let mut sums = sums.to_array();
+            for (sum, x) in sums.iter_mut().zip(rest) {
+                let d = x - mean;
+                *sum += d * d;
+            }
+            tree.push((sums[0] + sums[2]) + (sums[1] + sums[3]));
         }
         tree.total()
     }
@@ -68,23 +60,24 @@ impl LayerNorm<'_> {
         let mean = if self.centred { sum::<Native>(x) / n } else { 0.0 };
         let variance = Self::squares(x, mean) / n;
         let r = Native::splat(1.0).div(Native::splat(variance + self.epsilon).sqrt());
-        let (fours, rest) = y.as_chunks_mut::<4>();
-        let mut last = [0.0; 4];
-        let value = |i: usize| {
-            let d = four(x, i, 0.0).sub(Native::splat(mean));
-            let weight = self.weight.map_or(Native::splat(1.0), |weight| four(weight, i, 0.0));
-            // Adding -0 changes nothing.
-            let bias = self.bias.map_or(Native::splat(-0.0), |bias| four(bias, i, 0.0));
-            d.mul(r).mul(weight).add(bias).canonical()
+        // An absent weight is 1 and an absent bias -0, which change nothing.
+        let value = |x: Native, weight: Native, bias: Native| {
+            x.sub(Native::splat(mean)).mul(r).mul(weight).add(bias).canonical()
         };
-        for (i, to) in fours.iter_mut().enumerate() {
-            value(i).store(to);
+        let (one, nothing) = (Native::splat(1.0), Native::splat(-0.0));
+        let (weights, _) = self.weight.unwrap_or_default().as_chunks::<4>();
+        let (biases, _) = self.bias.unwrap_or_default().as_chunks::<4>();
+        let (fours, rest) = y.as_chunks_mut::<4>();
+        for (i, (to, x)) in fours.iter_mut().zip(x.as_chunks::<4>().0).enumerate() {
+            let weight = weights.get(i).map_or(one, Native::load);
+            let bias = biases.get(i).map_or(nothing, Native::load);
+            value(Native::load(x), weight, bias).store(to);
         }
-        if !rest.is_empty() {
-            value(x.len() / 4).store(&mut last);
-            for (to, y) in rest.iter_mut().zip(last) {
-                *to = y;
-            }
+        let done = x.len() - rest.len();
+        for (k, to) in rest.iter_mut().enumerate() {
+            let weight = self.weight.map_or(one, |weight| Native::splat(weight[done + k]));
+            let bias = self.bias.map_or(nothing, |bias| Native::splat(bias[done + k]));
+            *to = value(Native::splat(x[done + k]), weight, bias).to_array()[0];
         }
     }
 }
