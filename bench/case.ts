@@ -18,7 +18,8 @@ export interface Work {
 export interface Placed {
   /** What is timed. */
   readonly call: () => unknown;
-  readonly result: () => ArrayLike<number> | Promise<ArrayLike<number>>;
+  /** Of the last call. */
+  readonly result: () => ArrayLike<number>;
   /** Where what is computed depends on how operands are kept: used instead of the case's own. */
   readonly margin?: (got: ArrayLike<number>) => number;
   readonly dispose?: () => unknown;

@@ -1,14 +1,15 @@
 /** The bench: the machine's roof first, then every case checked, timed in interleaved rounds and set against it. */
 import { parseArgs } from "node:util";
+import type { BenchCase } from "./case.ts";
 import { CASES, casesLike, GROUP } from "./cases.ts";
-import { loadPeers } from "./peers/node.ts";
+import { arePeersInstalled, loadPeers } from "./peers/node.ts";
 import { comparison } from "./report/compare.ts";
-import { machineOf } from "./report/machine.ts";
+import { type Machine, machineOf } from "./report/machine.ts";
 import { lastRecord, linesOf, record } from "./report/record.ts";
 import { notesOf, roofText, tableOf } from "./report/table.ts";
-import { measureRoof } from "./roof/roof.mjs";
+import { measureRoof, type Peaks } from "./roof/roof.mjs";
 import { impossible } from "./rows.ts";
-import { FULL, loadBuilds, QUICK, run } from "./run.ts";
+import { FULL, loadBuilds, QUICK, type Run, run } from "./run.ts";
 
 const HELP = `usage: npm run bench [-- options]
 
@@ -16,6 +17,7 @@ const HELP = `usage: npm run bench [-- options]
                   "${GROUP}": all that are not attention itself
   --quick         few and short rounds
   --no-peers      ours alone, without the libraries of bench/peers
+  --browser       in Chromium, on a cross-origin isolated page, instead of Node.js
   --compare       sets every row against the last record of this machine and engine
   --help          this text
 
@@ -40,11 +42,15 @@ function readOptions() {
       quick: { type: "boolean", default: false },
       peers: { type: "boolean", default: true },
       compare: { type: "boolean", default: false },
+      browser: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
   return values;
 }
+
+/** Takes back the line on a terminal that says what is being measured. */
+const ERASE = "\r\x1b[2K";
 
 /** Milliseconds of processor time of this process. */
 function cpuTime(): number {
@@ -69,19 +75,14 @@ async function main(): Promise<number> {
     console.error(`no case is named like "${options.filter}"; there are ${CASES.map(({ name }) => name).join(", ")}`);
     return 2;
   }
-  const say = (line: string) => console.log(line);
-  const machine = machineOf();
-  say(`${machine.engine} on ${machine.machine}, ${machine.cores} cores; one thread is measured`);
-  const roof = await measureRoof({ milliseconds: options.quick ? 300 : 600 });
-  say(`roof: ${roofText(roof)}`);
-  const builds = await loadBuilds(say);
-  const peers = options.peers ? await loadPeers(say) : [];
-  const effort = options.quick ? QUICK : FULL;
-  const done = await run({ cases, builds, peers, roof, effort, cpuTime });
+  const measured = options.browser ? await inChromium(options) : await inNode(options, cases);
+  if (!measured) return 0;
+  const { machine, done } = measured;
   say(tableOf(done.rows, cases));
   for (const note of notesOf(done.rows)) say(note);
   say(`roof in the rounds: ${roofText(done.peaks)}`);
-  const disturbed = done.rows.map((row) => row.disturbed ?? 0).reduce((a, b) => a + b, 0) / done.rows.length;
+  const known = done.rows.flatMap(({ disturbed }) => disturbed ?? []);
+  const disturbed = known.reduce((a, b) => a + b, 0) / known.length;
   if (disturbed > 0.2) {
     const part = `${Math.round(disturbed * 100)} %`;
     say(`the machine was busy: other work had the core in ${part} of the samples, so times are too long`);
@@ -90,9 +91,49 @@ async function main(): Promise<number> {
   const last = lastRecord(machine, RECORD);
   if (options.compare) say(last ? comparison(lines, last) : "nothing to compare: no record of this machine and engine");
   if (!options.quick && options.filter === "" && options.peers) {
-    say(`recorded in bench/record/${record(lines, machine, RECORD)}`);
+    say(`recorded in bench/record/: ${record(lines, machine, RECORD).join(", ")}`);
   }
   return verdict(done.rows);
+}
+
+type Options = ReturnType<typeof readOptions>;
+
+/** A run, and where it took place. */
+interface Measured {
+  readonly machine: Machine;
+  readonly done: Run;
+}
+
+const say = (line: string) => console.log(line);
+
+function introduce({ engine, machine, cores }: Machine, roof: Peaks): void {
+  say(`${engine} on ${machine}, ${cores} cores; one thread is measured`);
+  say(`roof: ${roofText(roof)}`);
+}
+
+async function inNode(options: Options, cases: readonly BenchCase[]): Promise<Measured> {
+  const machine = machineOf();
+  const roof = await measureRoof({ milliseconds: options.quick ? 300 : 600 });
+  introduce(machine, roof);
+  const builds = await loadBuilds(say);
+  const peers = options.peers ? await loadPeers(say) : [];
+  const effort = options.quick ? QUICK : FULL;
+  const blocks = new Set(cases.map(({ block }) => block));
+  const onBlock = (name: string, place: number) => process.stderr.write(`${ERASE}${place}/${blocks.size} ${name}`);
+  const live = process.stderr.isTTY ? { onBlock } : {};
+  const done = await run({ cases, builds, peers, roof, effort, cpuTime, ...live });
+  if (process.stderr.isTTY) process.stderr.write(ERASE);
+  return { machine, done };
+}
+
+async function inChromium(options: Options): Promise<Measured | null> {
+  const peers = options.peers && arePeersInstalled(say);
+  const { runInChromium } = await import("./browser/chromium.ts");
+  const page = await runInChromium({ ...options, peers, say });
+  if (!page) return null;
+  const machine = machineOf(page.engine);
+  introduce(machine, page.roof);
+  return { machine, done: page.run };
 }
 
 function verdict(rows: Parameters<typeof impossible>[0]): number {

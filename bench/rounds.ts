@@ -80,7 +80,7 @@ export async function warmUp(call: Call, milliseconds: number, cpuTime: CpuTime 
 export async function timeInRounds(
   subjects: readonly Call[],
   { rounds, warmUpMs, sampleMs, subjectMs }: Effort,
-  between: (round: number) => void,
+  between: (round: number) => unknown,
   cpuTime: CpuTime = () => null,
 ): Promise<Timing[]> {
   const states: { call: Call; perSample: number; every: number; samples: Sample[] }[] = [];
@@ -95,7 +95,7 @@ export async function timeInRounds(
       // Those that sit out rounds take the first one of every so many.
       if (Math.floor(round / every) === samples.length) samples.push(await calmSample(call, perSample, cpuTime));
     }
-    between(round);
+    await between(round);
   }
   return states.map(({ samples, perSample }) => {
     const sorted = samples.map(({ ms }) => ms).sort((a, b) => a - b);

@@ -16,7 +16,7 @@ export interface RunOptions {
   readonly effort: Effort;
   readonly cpuTime?: CpuTime;
   /** Told of every block when it begins. */
-  readonly onBlock?: (name: string) => void | Promise<void>;
+  readonly onBlock?: (name: string, place: number) => void;
 }
 
 export interface Run {
@@ -47,7 +47,7 @@ export async function run({ cases, builds, peers, roof, effort, cpuTime, onBlock
   const blocks: Limits[] = [];
   for (const name of new Set(cases.map(({ block }) => block))) {
     const block = cases.filter((each) => each.block === name);
-    await onBlock?.(name);
+    onBlock?.(name, blocks.length + 1);
     const limits = new Limits(
       roof,
       block.map(({ work }) => work),
@@ -56,7 +56,12 @@ export async function run({ cases, builds, peers, roof, effort, cpuTime, onBlock
     for (const each of block) all.push(...(await attempts(each, builds, peers)));
     const subjects = all.filter(isSubject);
     const calls = subjects.map(({ placed }) => placed.call);
-    const timings = await timeInRounds(calls, effort, () => limits.measure(), cpuTime);
+    const between = async () => {
+      limits.measure();
+      // A page that never pauses is taken for dead.
+      await new Promise((resolve) => setTimeout(resolve));
+    };
+    const timings = await timeInRounds(calls, effort, between, cpuTime);
     rows.push(...rowsOf(all, timings, limits, 1));
     blocks.push(limits);
     for (const { placed } of subjects) await placed.dispose?.();

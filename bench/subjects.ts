@@ -62,7 +62,7 @@ export async function attempts(
 
 async function marginOf(placed: Placed, prepared: Prepared): Promise<number> {
   await placed.call();
-  return (placed.margin ?? prepared.margin)(await placed.result());
+  return (placed.margin ?? prepared.margin)(placed.result());
 }
 
 const offBy = (margin: number): string => `off by ${margin.toPrecision(2)} times its error bound`;

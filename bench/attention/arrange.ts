@@ -39,3 +39,24 @@ export function rowsOf({ data, shape }: Numbers, from: number, to: number): Numb
 }
 
 export const reshaped = ({ data }: Numbers, shape: readonly number[]): Numbers => ({ data, shape });
+
+/** A tensor of four as matrices, one for every batch row and head. */
+export function matricesOf({ data, shape }: Numbers): Numbers[] {
+  const [batch, heads, rows, columns] = shape as [number, number, number, number];
+  const size = rows * columns;
+  return Array.from({ length: batch * heads }, (_, i) => ({
+    data: data.subarray(i * size, (i + 1) * size),
+    shape: [rows, columns],
+  }));
+}
+
+/** Matrices one after the other. */
+export function joined(matrices: readonly Float32Array[]): Float32Array<ArrayBuffer> {
+  const out = new Float32Array(matrices.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const matrix of matrices) {
+    out.set(matrix, at);
+    at += matrix.length;
+  }
+  return out;
+}

@@ -1,5 +1,6 @@
 /** jax-js on its wasm backend: kernels that it makes out of the traced function. */
-import { arranged, reshaped, transposed } from "../attention/arrange.ts";
+import { arranged, joined, reshaped, transposed } from "../attention/arrange.ts";
+import { productsOf } from "../attention/products.ts";
 import type { Placed } from "../case.ts";
 import manifest from "./package.json" with { type: "json" };
 import type { AttentionTask, Choice, Numbers, Peer, Task, Way } from "./task.ts";
@@ -42,17 +43,26 @@ export async function loadJax(): Promise<Peer> {
 
 type Read = (data: Float32Array<ArrayBuffer>) => ArrayLike<number>;
 
-function way(jax: Jax, how: string, operands: readonly Numbers[], run: JaxFunction, read?: Read): Way {
+function way(
+  jax: Jax,
+  how: string,
+  operands: readonly (readonly Numbers[])[],
+  run: JaxFunction,
+  read: Read = (data) => data,
+): Way {
   const place = (): Placed => {
     const dtype = jax.numpy.float32;
-    const given = operands.map(({ data, shape }) => jax.numpy.array(data, { shape, dtype }));
+    const given = operands.map((each) => each.map(({ data, shape }) => jax.numpy.array(data, { shape, dtype })));
     const compiled = jax.jit(run);
-    const call = () => compiled(...given.map((each) => each.ref)).dataSync();
+    let last: Float32Array[] = [];
+    const call = () => {
+      last = given.map((each) => compiled(...each.map((array) => array.ref)).dataSync());
+    };
     const dispose = () => {
-      for (const each of given) each.dispose();
+      for (const array of given.flat()) array.dispose();
       compiled.dispose();
     };
-    return { call, result: () => (read ? read(call()) : call()), dispose };
+    return { call, result: () => read(joined(last)), dispose };
   };
   return { how, place };
 }
@@ -70,20 +80,20 @@ function choicesOf(jax: Jax, task: Task): readonly Choice[] {
         const scores = numpy.sum(numpy.tanh(q!.add(k!)).mul(v!), -1);
         return numpy.matmul(nn.softmax(scores, -1), value!);
       };
-      return [{ ways: [way(jax, "tanh, sum, softmax, matmul", [query, key, task.value, task.v], run)] }];
+      return [{ ways: [way(jax, "tanh, sum, softmax, matmul", [[query, key, task.value, task.v]], run)] }];
     }
     case "linear": {
       const [outer, inner] = task.weight.shape as [number, number];
       const turned = reshaped(transposed(reshaped(task.weight, [1, 1, outer, inner])), [inner, outer]);
       const run = (...[x, weight]: JaxArray[]) => numpy.matmul(x!, weight!);
-      return [{ ways: [way(jax, "matmul", [task.x, turned], run)] }];
+      return [{ ways: [way(jax, "matmul", [[task.x, turned]], run)] }];
     }
     case "softmax":
-      return [{ ways: [way(jax, "softmax", [task.x], (x) => nn.softmax(x!, task.axis))] }];
+      return [{ ways: [way(jax, "softmax", [[task.x]], (x) => nn.softmax(x!, task.axis))] }];
     case "layer-norm": {
       const run = (...[x, weight, bias]: JaxArray[]) =>
         nn.standardize(x!, -1, { epsilon: task.epsilon }).mul(weight!).add(bias!);
-      return [{ ways: [way(jax, "standardize, mul, add", [task.x, task.weight, task.bias], run)] }];
+      return [{ ways: [way(jax, "standardize, mul, add", [[task.x, task.weight, task.bias]], run)] }];
     }
   }
 }
@@ -91,34 +101,24 @@ function choicesOf(jax: Jax, task: Task): readonly Choice[] {
 function attentionChoices(jax: Jax, task: AttentionTask): readonly Choice[] {
   const { numpy, nn } = jax;
   const { spec } = task;
-  const { batch, numHeads, numKvHeads, qLen, kvLen, headDim, valueHeadDim } = spec;
-  const bias = task.bias();
-  if (spec.softcap !== undefined) return [];
-  const inLayout = (layout: "bshd" | "bhsd") =>
-    [task.query, task.key, task.value].map((each) => arranged(each, spec.layout, layout)) as [
-      Numbers,
-      Numbers,
-      Numbers,
-    ];
   const ways: Way[] = [];
-  const square = spec.causal && qLen === kvLen && !spec.window && !spec.kvLengths;
-  if (!bias || square) {
+  const square = spec.causal && spec.qLen === spec.kvLen && !spec.window && !spec.kvLengths;
+  if (spec.softcap === undefined && (square || task.bias() === null)) {
+    const rows = [task.query, task.key, task.value].map((each) => arranged(each, spec.layout, "bshd"));
+    const shape = [spec.batch, spec.qLen, spec.numHeads, spec.valueHeadDim];
     const run = (...[q, k, v]: JaxArray[]) => nn.dotProductAttention(q!, k!, v!, { isCausal: square });
-    const read: Read = (data) =>
-      arranged({ data, shape: [batch, qLen, numHeads, valueHeadDim] }, "bshd", spec.layout).data;
-    ways.push(way(jax, "dotProductAttention", inLayout("bshd"), run, read));
+    const read: Read = (data) => arranged({ data, shape }, "bshd", spec.layout).data;
+    ways.push(way(jax, "dotProductAttention", [rows], run, read));
   }
-  if (!bias || numHeads === numKvHeads) {
-    const [query, key, value] = inLayout("bhsd");
-    const rows = reshaped(query, [batch, numKvHeads, (numHeads / numKvHeads) * qLen, headDim]);
+  const products = productsOf(task);
+  if (products) {
     const run = (...[q, k, v, b]: JaxArray[]) => {
-      const scores = numpy.matmul(q!, k!).mul(1 / Math.sqrt(headDim));
+      const scores = numpy.matmul(q!, k!).mul(products.scale);
       return numpy.matmul(nn.softmax(b ? scores.add(b) : scores, -1), v!);
     };
-    const read: Read = (data) =>
-      arranged({ data, shape: [batch, numHeads, qLen, valueHeadDim] }, "bhsd", spec.layout).data;
-    const operands = [rows, transposed(key), value, ...(bias ? [bias] : [])];
-    ways.push(way(jax, "matmul, softmax, matmul, keys transposed", operands, run, read));
+    const how = "matmul, softmax, matmul";
+    ways.push(way(jax, how, [products.transposed], run, products.read));
+    ways.push(way(jax, `${how}, head by head`, products.byHead, run, products.read));
   }
   return ways.length === 0 ? [] : [{ ways }];
 }

@@ -12,12 +12,16 @@ import { loadTensorFlow } from "./tensorflow.ts";
 const MODULES = new URL("./node_modules/", import.meta.url);
 const TENSORFLOW_FILES = fileURLToPath(new URL("@tensorflow/tfjs-backend-wasm/wasm-out/", MODULES));
 
+/** Whether they are there; `say` is told where not. */
+export function arePeersInstalled(say: (line: string) => void): boolean {
+  const installed = existsSync(MODULES);
+  if (!installed) say("SKIPPED: other libraries; they are not in bench/peers (npm run bench installs them)");
+  return installed;
+}
+
 /** Those that are installed and start; `say` is told of the others. */
 export async function loadPeers(say: (line: string) => void): Promise<Peer[]> {
-  if (!existsSync(MODULES)) {
-    say("SKIPPED: other libraries; they are not in bench/peers (npm run bench installs them)");
-    return [naive];
-  }
+  if (!arePeersInstalled(say)) return [naive];
   // Modules that emscripten made print their own source when anything in the process fails.
   const emitter: NodeJS.EventEmitter = process;
   const before = FAILURES.map((event) => emitter.listeners(event));

@@ -97,13 +97,13 @@ async function place(ort: OnnxRuntime, options: object, graph: Graph): Promise<P
   const feeds = Object.fromEntries(
     Object.entries(inputs).map(([name, { type, data, shape }]) => [name, new ort.Tensor(type, data, shape)]),
   );
-  const run = async () => {
-    const { out } = await session.run(feeds);
-    return out!.data as Float32Array<ArrayBuffer>;
-  };
+  let last = new Float32Array();
   return {
-    call: run,
-    result: async () => (read ? read(await run()) : await run()),
+    async call() {
+      const { out } = await session.run(feeds);
+      last = out!.data as Float32Array<ArrayBuffer>;
+    },
+    result: () => (read ? read(last) : last),
     dispose: () => session.release(),
   };
 }

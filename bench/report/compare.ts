@@ -1,7 +1,6 @@
 /** A run against an earlier one of the same machine and engine. */
 import Table from "cli-table3";
-import type { Line } from "./record.ts";
-import { ROOF } from "./record.ts";
+import { type Line, ROOF } from "./line.ts";
 import { ms } from "./table.ts";
 
 export interface Change {

@@ -3,19 +3,9 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { stringify } from "csv-stringify/sync";
 import type { Row } from "../rows.ts";
 import type { Run } from "../run.ts";
+import { COLUMNS, type Line, ROOF } from "./line.ts";
 import type { Machine } from "./machine.ts";
-
-/** Columns in their order. Those of the machine's own limits are rows of the case "roof". */
-const COLUMNS = [
-  ...["date", "engine", "machine", "cores", "threads", "case", "what", "by", "version", "how", "status"],
-  ...["median_ms", "p10_ms", "p90_ms", "calls", "disturbed_share", "limit", "rate", "share_of_limit"],
-  ...["plain_case", "part_of_plain", "times_strict", "times_fast", "error_share_of_bound", "note"],
-] as const;
-
-type Column = (typeof COLUMNS)[number];
-export type Line = Readonly<Record<Column, string>>;
-
-export const ROOF = "roof";
+import { plotOf } from "./plot.ts";
 
 const digits = (value: number | null, precision = 4): string => {
   if (value === null) return "";
@@ -102,12 +92,16 @@ const slug = (text: string): string =>
 export const fileNameOf = ({ date, engine, machine }: Machine): string =>
   `${date}-${slug(engine)}-${slug(machine)}.csv`;
 
-/** Writes a run under `folder` and returns the file's name there. */
-export function record(lines: readonly Line[], machine: Machine, folder: URL): string {
-  const name = fileNameOf(machine);
+/** The name of the plot of an engine's last run: one that stays, so that pages can show it. */
+export const plotNameOf = ({ engine }: Pick<Machine, "engine">): string => `${slug(engine.split(" ")[0]!)}.svg`;
+
+/** Writes a run and its plot under `folder` and returns the files' names there. */
+export function record(lines: readonly Line[], machine: Machine, folder: URL): string[] {
+  const [csv, svg] = [fileNameOf(machine), plotNameOf(machine)];
   mkdirSync(folder, { recursive: true });
-  writeFileSync(new URL(name, folder), csvOf(lines));
-  return name;
+  writeFileSync(new URL(csv, folder), csvOf(lines));
+  writeFileSync(new URL(svg, folder), plotOf(lines));
+  return [csv, svg];
 }
 
 /** The last run of a machine and engine under `folder`, or undefined. */

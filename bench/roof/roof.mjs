@@ -5,8 +5,6 @@
  *
  * Each figure is the best of many short samples: a peak is what the machine can do when nothing else disturbs it.
  */
-import { readFile } from "node:fs/promises";
-
 /**
  * @typedef {object} Peaks
  * @property {number} strictGflops 1e9 separate multiplications and additions per second (the strict build's peak)
@@ -52,12 +50,23 @@ const EXP_TABLE = [
 /** Time given to one byte range: shorter, and luck decides more than the machine. */
 const READ_MS = 60;
 
+/** From the file, or in a page from the server. @param {URL} url @returns {Promise<Uint8Array<ArrayBuffer>>} */
+async function read(url) {
+  if (url.protocol === "file:") {
+    const { readFile } = await import("node:fs/promises");
+    return Uint8Array.from(await readFile(url));
+  }
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
 /** @param {string} variant @returns {Promise<Probe | null>} */
 async function load(variant) {
   const url = new URL(`./dist/roof.${variant}.wasm`, import.meta.url);
   let bytes;
   try {
-    bytes = Uint8Array.from(await readFile(url));
+    bytes = await read(url);
   } catch (cause) {
     throw new Error(`the roof probe is not built (${url.pathname} is missing): run \`npm run build\``, { cause });
   }

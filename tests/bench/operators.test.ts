@@ -13,7 +13,7 @@ describe("operators", () => {
       const engine = await createEngine({ build });
       const { call, result } = prepared.on(engine);
       call();
-      const got = Array.from(await result());
+      const got = Array.from(result());
       expect(got.length).toBeGreaterThan(0);
       const margin = prepared.margin(got);
       // Something is compared, and rounding is not all that is allowed for.
