@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import type { BenchCase } from "./case.ts";
 import { CASES, casesLike, GROUP } from "./cases.ts";
+import { COLD_CASES, type ColdCase, coldLike, coldRows } from "./cold/cold.ts";
 import { arePeersInstalled, loadPeers } from "./peers/node.ts";
 import { comparison } from "./report/compare.ts";
 import { type Machine, machineOf } from "./report/machine.ts";
@@ -30,7 +31,7 @@ against float64 on sampled rows as a share of what float32 rounding explains. A 
 exit code: 0 all is well, 1 a wrong result of ours or a share above 1 (then the roof is measured wrongly), 2 bad options
 
 cases:
-${CASES.map(({ name, words }) => `  ${name.padEnd(16)}${words}`).join("\n")}`;
+${[...CASES, ...COLD_CASES].map(({ name, words }) => `  ${name.padEnd(16)}${words}`).join("\n")}`;
 
 const RECORD = new URL("./record/", import.meta.url);
 
@@ -70,12 +71,15 @@ async function main(): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const cases = casesLike(options.filter);
+  const cold = options.browser ? [] : coldLike(options.filter);
+  const named = new Set(casesLike(options.filter).map(({ name }) => name));
+  const cases = CASES.filter(({ name }) => named.has(name) || cold.some(({ warm }) => warm === name));
   if (cases.length === 0) {
-    console.error(`no case is named like "${options.filter}"; there are ${CASES.map(({ name }) => name).join(", ")}`);
+    const names = [...CASES, ...COLD_CASES].map(({ name }) => name);
+    console.error(`no case is named like "${options.filter}"; there are ${names.join(", ")}`);
     return 2;
   }
-  const measured = options.browser ? await inChromium(options) : await inNode(options, cases);
+  const measured = options.browser ? await inChromium(options) : await inNode(options, cases, cold);
   if (!measured) return 0;
   const { machine, done } = measured;
   say(tableOf(done.rows, cases));
@@ -111,7 +115,7 @@ function introduce({ engine, machine, cores }: Machine, roof: Peaks): void {
   say(`roof: ${roofText(roof)}`);
 }
 
-async function inNode(options: Options, cases: readonly BenchCase[]): Promise<Measured> {
+async function inNode(options: Options, cases: readonly BenchCase[], cold: readonly ColdCase[]): Promise<Measured> {
   const machine = machineOf();
   const roof = await measureRoof({ milliseconds: options.quick ? 300 : 600 });
   introduce(machine, roof);
@@ -123,7 +127,8 @@ async function inNode(options: Options, cases: readonly BenchCase[]): Promise<Me
   const live = process.stderr.isTTY ? { onBlock } : {};
   const done = await run({ cases, builds, peers, roof, effort, cpuTime, ...live });
   if (process.stderr.isTTY) process.stderr.write(ERASE);
-  return { machine, done };
+  const first = await coldRows(cold, done.rows, options.quick ? 3 : 7);
+  return { machine, done: { ...done, rows: [...done.rows, ...first] } };
 }
 
 async function inChromium(options: Options): Promise<Measured | null> {

@@ -25,6 +25,8 @@ export type CpuTime = () => number | null;
 /** A sample that had the core for less than this part of its time is taken again, so many times at most. */
 const UNDISTURBED = 0.97;
 const TRIES = 3;
+/** What takes longer than this is hardly ever undisturbed. */
+const TRIED_AGAIN_MS = 200;
 const FEWEST_ROUNDS = 3;
 /** Long enough for the coarsest clock of an engine, 0.1 ms. */
 const CALIBRATION_MS = 2;
@@ -56,7 +58,8 @@ async function sample(call: Call, count: number, cpuTime: CpuTime): Promise<Samp
 /** The least disturbed of a few tries; the first one that was not disturbed ends them. */
 async function calmSample(call: Call, count: number, cpuTime: CpuTime): Promise<Sample> {
   let calmest = await sample(call, count, cpuTime);
-  for (let i = 1; i < TRIES && (calmest.onCore ?? 1) < UNDISTURBED; i++) {
+  const tries = calmest.ms * count > TRIED_AGAIN_MS ? 1 : TRIES;
+  for (let i = 1; i < tries && (calmest.onCore ?? 1) < UNDISTURBED; i++) {
     const next = await sample(call, count, cpuTime);
     if (next.onCore! > calmest.onCore!) calmest = next;
   }

@@ -27,7 +27,7 @@ export interface Run {
   readonly reads: ReadonlyMap<number, number>;
 }
 
-export const FULL: Effort = { rounds: 15, warmUpMs: 200, sampleMs: 25, subjectMs: 2000 };
+export const FULL: Effort = { rounds: 15, warmUpMs: 150, sampleMs: 25, subjectMs: 1200 };
 export const QUICK: Effort = { rounds: 4, warmUpMs: 80, sampleMs: 8, subjectMs: 400 };
 
 /** Our builds that this engine can run. */

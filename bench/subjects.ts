@@ -52,13 +52,17 @@ export async function attempts(
   }
   for (const { name, version, choices } of peers) {
     for (const choice of prepared.task ? choices(prepared.task) : []) {
-      const by = choice.label === undefined ? name : `${name} (${choice.label})`;
+      const by = rowNameOf({ name }, choice);
       const attempt = await fastest(choice, prepared, { of, build: null, by, version });
       if (attempt) all.push(attempt);
     }
   }
   return all;
 }
+
+/** How a library's row is named in the table. */
+export const rowNameOf = ({ name }: Pick<Peer, "name">, { label }: Pick<Choice, "label">): string =>
+  label === undefined ? name : `${name} (${label})`;
 
 async function marginOf(placed: Placed, prepared: Prepared): Promise<number> {
   await placed.call();

@@ -3,13 +3,22 @@ import type { BenchCase, Work } from "../case.ts";
 import { type AttentionSpec, bytesOf, flopsOf } from "./spec.ts";
 import { prepareAttention } from "./subject.ts";
 
-type Named = AttentionSpec & Pick<BenchCase, "name" | "words" | "against"> & { readonly work?: Work };
+type Named = AttentionSpec &
+  Pick<BenchCase, "name" | "words" | "against"> & {
+    readonly work?: Work;
+    /** Other libraries are not asked: what they would do is that of another case, or not what is measured here. */
+    readonly alone?: true;
+  };
 
 /** A case out of its numbers. */
-export function attentionCase({ name, words, against, work: given, ...spec }: Named): BenchCase {
+export function attentionCase({ name, words, against, work: given, alone, ...spec }: Named): BenchCase {
   const work = given ?? { flops: flopsOf(spec), bytes: bytesOf(spec) };
   const block = against?.name ?? name;
-  return { name, words, block, work, ...(against && { against }), prepare: () => prepareAttention(spec) };
+  const prepare = () => {
+    const { task, ...prepared } = prepareAttention(spec);
+    return task && !alone ? { ...prepared, task } : prepared;
+  };
+  return { name, words, block, work, ...(against && { against }), prepare };
 }
 
 const ordinary = { layout: "bhsd", batch: 1, causal: false } as const;
@@ -24,7 +33,7 @@ const long = { ...ordinary, ...square(1, 4096, 64) };
 
 const SPECS: readonly Named[] = [
   { ...prefill, name: "prefill-64", words: "4 heads x 1024 x 64" },
-  { ...prefill, layout: "bshd", name: "prefill-64-bshd", words: "4 heads x 1024 x 64, heads innermost" },
+  { ...prefill, layout: "bshd", alone: true, name: "prefill-64-bshd", words: "4 heads x 1024 x 64, heads innermost" },
   { ...ordinary, ...square(4, 1024, 128), name: "prefill-128", words: "4 heads x 1024 x 128" },
   { ...ordinary, ...square(16, 256, 64), name: "prefill-256-64", words: "16 heads x 256 x 64" },
   { ...ordinary, ...square(8, 256, 32), name: "prefill-256-32", words: "8 heads x 256 x 32" },
@@ -50,6 +59,7 @@ const SPECS: readonly Named[] = [
     ...square(12, 120, 32),
     batch: 4,
     kvLengths: [13, 22, 37, 120],
+    alone: true,
     name: "padded-32",
     words: "4 sentences of 13 to 120 tokens, 12 heads x 32",
   },
@@ -65,6 +75,7 @@ const SPECS: readonly Named[] = [
   {
     ...long,
     documents: 16,
+    alone: true,
     name: "mask-documents",
     words: "long-64 as 16 documents (BitMask)",
     against: { name: "long-64" },
@@ -72,6 +83,7 @@ const SPECS: readonly Named[] = [
   {
     ...long,
     kvLengths: [10],
+    alone: true,
     name: "mask-lengths",
     words: "long-64 with 10 valid keys",
     against: { name: "long-64" },
@@ -84,8 +96,22 @@ const SPECS: readonly Named[] = [
     against: { name: "long-64" },
   },
   { ...prefill, bias: true, name: "bias-full", words: "prefill-64 with a full bias", against: { name: "prefill-64" } },
-  { ...prefill, alibi: true, name: "bias-alibi", words: "prefill-64 with ALiBi", against: { name: "prefill-64" } },
-  { ...prefill, softcap: 30, name: "softcap", words: "prefill-64 with softcap", against: { name: "prefill-64" } },
+  {
+    ...prefill,
+    alibi: true,
+    alone: true,
+    name: "bias-alibi",
+    words: "prefill-64 with ALiBi",
+    against: { name: "prefill-64" },
+  },
+  {
+    ...prefill,
+    softcap: 30,
+    alone: true,
+    name: "softcap",
+    words: "prefill-64 with softcap",
+    against: { name: "prefill-64" },
+  },
   {
     ...ordinary,
     ...square(1, 1, 8),

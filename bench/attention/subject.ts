@@ -7,7 +7,8 @@ import { denseBias } from "./bias.ts";
 import { createCache } from "./cache.ts";
 import { type AttentionSpec, documentOf, isKept, positionOf, slopesOf } from "./spec.ts";
 
-const SAMPLED_ROWS = 24;
+/** Rows that are held against float64: fewer where each is long. */
+const sampledRows = ({ kvLen }: AttentionSpec): number => Math.max(8, Math.min(24, Math.ceil(32768 / kvLen)));
 
 /** Numbers that look like activations: about normal, the same in every run. */
 export function painted(length: number, seed: number): Float32Array<ArrayBuffer> {
@@ -101,7 +102,7 @@ export function sampledMargin(c: AttentionSpec, { query, key, value }: Operands,
   if (got.length !== rows * c.valueHeadDim) return Number.NaN;
   const result = got instanceof Float32Array ? got : Float32Array.from(got);
   const bias = c.bias && biasOf(c);
-  const step = Math.max(1, Math.floor(rows / SAMPLED_ROWS)) | 1;
+  const step = Math.max(1, Math.floor(rows / sampledRows(c))) | 1;
   let largest = 0;
   for (let row = 0; row < rows; row += step) {
     const i = row % c.qLen;

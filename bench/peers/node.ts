@@ -19,19 +19,20 @@ export function arePeersInstalled(say: (line: string) => void): boolean {
   return installed;
 }
 
-/** Those that are installed and start; `say` is told of the others. */
-export async function loadPeers(say: (line: string) => void): Promise<Peer[]> {
-  if (!arePeersInstalled(say)) return [naive];
+/** Those that are installed and start, or the one of that name; `say` is told of the others. */
+export async function loadPeers(say: (line: string) => void, only?: string): Promise<Peer[]> {
+  if (only === naive.name || !arePeersInstalled(say)) return [naive];
   // Modules that emscripten made print their own source when anything in the process fails.
   const emitter: NodeJS.EventEmitter = process;
   const before = FAILURES.map((event) => emitter.listeners(event));
-  const peers = await startPeers(LOADERS, say);
+  const wanted = Object.entries(LOADERS).filter(([name]) => only === undefined || name === only);
+  const peers = await startPeers(Object.fromEntries(wanted), say);
   FAILURES.forEach((event, i) => {
     for (const listener of emitter.listeners(event)) {
       if (!before[i]!.includes(listener)) emitter.removeListener(event, listener as () => void);
     }
   });
-  return [naive, ...peers];
+  return only === undefined ? [naive, ...peers] : peers;
 }
 
 const FAILURES: readonly string[] = ["uncaughtException", "unhandledRejection"];

@@ -1,5 +1,5 @@
 /** TensorFlow.js on its wasm backend, one thread. It has no attention: products, sums and softmax make it. */
-import { joined, reshaped } from "../attention/arrange.ts";
+import { joined, reshaped, transposed } from "../attention/arrange.ts";
 import { productsOf } from "../attention/products.ts";
 import type { Placed } from "../case.ts";
 import type { AttentionTask, Choice, Numbers, Peer, Task, Way } from "./task.ts";
@@ -88,8 +88,18 @@ function choicesOf(tf: TensorFlow, task: Task): readonly Choice[] {
       return [{ ways: [way(tf, "add, tanh, mul, sum, softmax, matMul", [[query, key, task.value, task.v]], run)] }];
     }
     case "linear": {
-      const run = (x: TfTensor, weight: TfTensor) => tf.matMul(x, weight, false, true);
-      return [{ ways: [way(tf, "matMul", [[task.x, task.weight]], run)] }];
+      const [outer, inner] = task.weight.shape as [number, number];
+      const turned = reshaped(transposed(reshaped(task.weight, [1, 1, outer, inner])), [inner, outer]);
+      const product = (transposeB: boolean) => (x: TfTensor, weight: TfTensor) =>
+        tf.matMul(x, weight, false, transposeB);
+      return [
+        {
+          ways: [
+            way(tf, "matMul", [[task.x, task.weight]], product(true)),
+            way(tf, "matMul, weight transposed", [[task.x, turned]], product(false)),
+          ],
+        },
+      ];
     }
     case "softmax":
       // Its softmax knows the last axis alone.

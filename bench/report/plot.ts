@@ -43,6 +43,9 @@ function timesOf(lines: readonly Line[], { by }: Series): number | null {
   return times.length === 0 ? null : Math.min(...times);
 }
 
+/** The name of the plot of an engine's last run: one that stays, so that pages can show it. */
+export const plotNameOf = ({ engine }: Pick<Line, "engine">): string => `${engine.split(" ")[0]}.svg`;
+
 /** The plot as an SVG document that stands on any ground. */
 export function plotOf(lines: readonly Line[]): string {
   const names = casesOf(lines);

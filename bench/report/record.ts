@@ -4,8 +4,8 @@ import { stringify } from "csv-stringify/sync";
 import type { Row } from "../rows.ts";
 import type { Run } from "../run.ts";
 import { COLUMNS, type Line, ROOF } from "./line.ts";
-import type { Machine } from "./machine.ts";
-import { plotOf } from "./plot.ts";
+import { fileNameOf, type Machine } from "./machine.ts";
+import { plotNameOf, plotOf } from "./plot.ts";
 
 const digits = (value: number | null, precision = 4): string => {
   if (value === null) return "";
@@ -79,21 +79,6 @@ function recordsIn(csv: string): string[][] {
   }
   return records;
 }
-
-const slug = (text: string): string =>
-  text
-    .toLowerCase()
-    .replace(/\((?:r|tm)\)/g, "")
-    .replace(/\(.*\)/, "")
-    .replace(/[^a-z0-9.]+/g, "-")
-    .replace(/^-|-$/g, "");
-
-/** The name of a run's file: a later run of a day takes the place of an earlier one. */
-export const fileNameOf = ({ date, engine, machine }: Machine): string =>
-  `${date}-${slug(engine)}-${slug(machine)}.csv`;
-
-/** The name of the plot of an engine's last run: one that stays, so that pages can show it. */
-export const plotNameOf = ({ engine }: Pick<Machine, "engine">): string => `${slug(engine.split(" ")[0]!)}.svg`;
 
 /** Writes a run and its plot under `folder` and returns the files' names there. */
 export function record(lines: readonly Line[], machine: Machine, folder: URL): string[] {
