@@ -24,8 +24,6 @@ const SMALL: AttentionSpec = {
     causal: false,
   },
 };
-/** The name of an input. */
-const PAST = "past_key";
 const caseOf = (spec: AttentionSpec) => attentionCase({ ...spec, name: "case", words: "in words" });
 const taskOf = (spec: AttentionSpec) => caseOf(spec).prepare().task as AttentionTask;
 
@@ -102,19 +100,19 @@ describe("products", () => {
     return out;
   }
 
-  it.each(SPECS.filter(([, { softcap }]) => softcap === undefined))(
-    "give the same at once and head by head: %s",
-    (_, spec) => {
-      const task = taskOf(spec);
-      const { whole, transposed, byHead, scale, read } = productsOf(task)!;
-      const margin = caseOf(spec).prepare().margin;
-      const heads = spec.batch * spec.numKvHeads;
-      expect(margin(read(attend(whole, scale, heads, false)))).toBeLessThan(0.5);
-      expect(margin(read(attend(transposed, scale, heads, true)))).toBeLessThan(0.5);
-      const parts = byHead.map((each) => attend(each, scale, 1, true));
-      expect(margin(read(Float32Array.from(parts.flatMap((part) => [...part]))))).toBeLessThan(0.5);
-    },
-  );
+  const ungrouped = SPECS.filter(([, spec]) => spec.softcap === undefined && spec.numKvHeads === spec.numHeads);
+  const grouped: [string, AttentionSpec] = ["grouped", { ...SMALL, numKvHeads: 2 }];
+
+  it.each([...ungrouped, grouped])("give the same at once and head by head: %s", (_, spec) => {
+    const task = taskOf(spec);
+    const { whole, transposed, byHead, scale, read } = productsOf(task)!;
+    const margin = caseOf(spec).prepare().margin;
+    const heads = spec.batch * spec.numKvHeads;
+    expect(margin(read(attend(whole, scale, heads, false)))).toBeLessThan(0.5);
+    expect(margin(read(attend(transposed, scale, heads, true)))).toBeLessThan(0.5);
+    const parts = byHead.map((each) => attend(each, scale, 1, true));
+    expect(margin(read(Float32Array.from(parts.flatMap((part) => [...part]))))).toBeLessThan(0.5);
+  });
 
   it("are not to be had with softcap, or with a bias that differs within a group", () => {
     expect(productsOf(taskOf({ ...SMALL, softcap: 2 }))).toBeNull();
@@ -161,7 +159,9 @@ describe("graphs for onnxruntime", () => {
       ["constants", 4],
     ]);
     const [past, , constants] = decode;
-    const [, heads, rows, dim] = past!.graphs[0]!.inputs[PAST]!.shape;
+    const [first] = past!.graphs;
+    const pastKey = first!.nodes[0]!.inputs[3]!;
+    const [, heads, rows, dim] = first!.inputs[pastKey]!.shape;
     expect([heads, rows, dim]).toEqual([4, 5, 5]);
     for (const { inputs } of constants!.graphs) expect(Object.keys(inputs)).toEqual(["query"]);
   });
