@@ -24,6 +24,7 @@ export type Operands = Readonly<Record<"query" | "key" | "value", Numbers>>;
 
 export function prepareAttention(spec: AttentionSpec): Prepared {
   const c = spec;
+  const { cache, ...exact } = c;
   const shapeOf = (seq: number, heads: number, dim: number) =>
     c.layout === "bshd" ? [c.batch, seq, heads, dim] : [c.batch, heads, seq, dim];
   const operand = (shape: number[], seed: number): Numbers => {
@@ -37,8 +38,9 @@ export function prepareAttention(spec: AttentionSpec): Prepared {
   };
   const out = shapeOf(c.qLen, c.numHeads, c.valueHeadDim);
   return {
-    on: (engine) => (c.cache ? createCache(c, operands, out, engine) : place(c, operands, out, engine)),
-    margin: (got) => sampledMargin(c, operands, got),
+    on: (engine) => (cache ? createCache(c, operands, out, engine) : place(c, operands, out, engine)),
+    // The operands as they are: a cache, which rounds them, has a check of its own.
+    margin: (got) => sampledMargin(exact, operands, got),
     task: { kind: "attention", spec, ...operands, bias: () => denseBias(c, c.bias && biasOf(c)) },
   };
 }

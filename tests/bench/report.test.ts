@@ -166,6 +166,7 @@ describe("a plot", () => {
       row({ by: "fast", share: 0.5, timesStrict: 0.8 }),
       peer({ by: "onnxruntime-web (past)", timesStrict: 6 }),
       peer({ by: "onnxruntime-web (whole keys)", timesStrict: 2 }),
+      peer({ by: "onnxruntime-web (constants)", timesStrict: 1.5 }),
       peer({ by: "naive loop", version: "", timesStrict: 4000 }),
       row({ case: "ours alone", what: "left out" }),
     ]),
