@@ -127,7 +127,7 @@ async function inNode(options: Options, cases: readonly BenchCase[], cold: reado
   const live = process.stderr.isTTY ? { onBlock } : {};
   const done = await run({ cases, builds, peers, roof, effort, cpuTime, ...live });
   if (process.stderr.isTTY) process.stderr.write(ERASE);
-  const first = await coldRows(cold, done.rows, options.quick ? 3 : 7);
+  const first = await coldRows(cold, done.rows, options.quick ? 2 : 5);
   return { machine, done: { ...done, rows: [...done.rows, ...first] } };
 }
 
