@@ -4,6 +4,7 @@ import { ATTENTION_CASES } from "./attention/cases.ts";
 import type { BenchCase } from "./case.ts";
 import { ADDITIVE } from "./operators/additive.ts";
 import { KERNEL_REGRESSION } from "./operators/kernel-regression.ts";
+import { LAYER_NORM } from "./operators/layer-norm.ts";
 import { MATRIX } from "./operators/matrix.ts";
 import { POOLING } from "./operators/pooling.ts";
 import { POSITIONS } from "./operators/positions.ts";
@@ -15,6 +16,7 @@ export const OPERATOR_CASES: readonly BenchCase[] = [
   ...ADDITIVE,
   ...MATRIX,
   ...SOFTMAX,
+  ...LAYER_NORM,
   ...POOLING,
   ...KERNEL_REGRESSION,
   ...POSITIONS,
