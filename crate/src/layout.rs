@@ -192,6 +192,8 @@ impl<'a> Rows8<'a> {
 pub struct TileSteps<'a> {
     a: *const f32,
     a_end: *const f32,
+    /// Always 1; see [`TileSteps::new`].
+    a_step: usize,
     b: *const f32,
     stride: usize,
     life: PhantomData<&'a [f32]>,
@@ -203,27 +205,28 @@ impl<'a> TileSteps<'a> {
     pub fn new(a: &'a [f32], b: Rows8<'a>) -> Self {
         assert!(b.n <= ROW_STRIDE && (MR - 1) * ROW_STRIDE + b.n <= a.len());
         let range = a[..b.n].as_ptr_range();
-        Self { a: range.start, a_end: range.end, b: b.first, stride: b.stride, life: PhantomData }
+        // Were the step known, the compiler would address each step of an unrolled loop from the first, and V8 would add up
+        // four addresses a step; with one pointer that moves, the rows are four fixed bases.
+        let a_step = core::hint::black_box(1);
+        Self { a: range.start, a_end: range.end, a_step, b: b.first, stride: b.stride, life: PhantomData }
     }
-}
 
-impl<'a> Iterator for TileSteps<'a> {
-    type Item = ([&'a f32; MR], [&'a [f32; 4]; 2]);
-
+    /// Does one step, if one is left; whether there was one.
     #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
+    pub fn step(&mut self, with: impl FnOnce([&'a f32; MR], [&'a [f32; 4]; 2])) -> bool {
         if self.a == self.a_end {
-            return None;
+            return false;
         }
         // SAFETY: `new` proved n columns of A and [`Rows8`] holds n rows of B; the end pointer stops after n steps. The
-        // step past B's last row is computed wrapping and never read.
+        // steps past the last are computed wrapping and never read.
         unsafe {
             let a = [0, ROW_STRIDE, 2 * ROW_STRIDE, 3 * ROW_STRIDE].map(|row| &*self.a.add(row));
             let b = [&*self.b.cast(), &*self.b.add(4).cast()];
-            self.a = self.a.add(1);
+            self.a = self.a.wrapping_add(self.a_step);
             self.b = self.b.wrapping_add(self.stride);
-            Some((a, b))
+            with(a, b);
         }
+        true
     }
 }
 

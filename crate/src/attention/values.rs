@@ -8,7 +8,7 @@ use super::spec::Source;
 use super::BLOCK_KV;
 use crate::kernel::exp::Exp2;
 use crate::kernel::gemm_tile::{gemm_tile, Epilogue, Merge};
-use crate::kernel::reduce::{exp_and_sum, row_max};
+use crate::kernel::reduce::{exp_and_sum, exp_and_sum_rows, row_max};
 use crate::kernel::Native;
 use crate::kernel::{MR, NR};
 use crate::layout::Rows8;
@@ -17,17 +17,16 @@ impl Run<'_> {
     /// Turns the scores of a group's rows into exponentials; gives their `m` and `l`.
     pub(super) fn exponentials(&mut self, group: usize, columns: &Columns) -> ([f32; MR], [f32; MR]) {
         let panels = columns.panels();
-        let (mut m, mut l) = ([f32::NEG_INFINITY; MR], [0.0; MR]);
-        let exp2 = Exp2::<Native>::new();
-        let rows = self.rows_of(group);
-        for (r, row) in self.scores.chunks_exact_mut(BLOCK_KV).enumerate().take(rows) {
-            let (row, _) = row[panels.start * NR..panels.end * NR].as_chunks_mut::<4>();
-            m[r] = row_max::<Native>(row);
-            // With nothing to see the base is 0, and every exponential +0.
-            let base = if m[r] == f32::NEG_INFINITY { 0.0 } else { m[r] };
-            l[r] = exp_and_sum(&exp2, row, base);
+        if self.rows_of(group) > 1 {
+            let [m, l] = exp_and_sum_rows::<Native>(self.scores, panels.start * 2..panels.end * 2);
+            return (m, l);
         }
-        (m, l)
+        let (row, _) = self.scores[panels.start * NR..panels.end * NR].as_chunks_mut();
+        let m = row_max::<Native>(row);
+        let l = exp_and_sum(&Exp2::<Native>::new(), row, if m == f32::NEG_INFINITY { 0.0 } else { m });
+        let mut state = ([f32::NEG_INFINITY; MR], [0.0; MR]);
+        (state.0[0], state.1[0]) = (m, l);
+        state
     }
 
     /// Lanes of the values that the micro-kernel reads where they lie; the rest come from the copy.

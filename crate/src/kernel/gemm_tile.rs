@@ -76,18 +76,23 @@ pub fn gemm_tile<L: Lanes, E: Epilogue<L>>(a: &[f32], b: Rows8<'_>, c: &mut [f32
     let zero = L::splat(0.0);
     let mut low = [zero; MR];
     let mut high = [zero; MR];
-    for (a, b) in TileSteps::new(a, b) {
-        let [b_low, b_high] = b;
-        let b_low = L::load(b_low);
-        let a = a.map(|x| L::splat(*x));
-        for r in 0..MR {
-            low[r] = a[r].mul_add(b_low, low[r]);
-        }
-        let b_high = L::load(b_high);
-        for r in 0..MR {
-            high[r] = a[r].mul_add(b_high, high[r]);
-        }
-    }
+    let mut steps = TileSteps::new(a, b);
+    let mut step = || {
+        steps.step(|a, [b_low, b_high]| {
+            let b_low = L::load(b_low);
+            let a = a.map(|x| L::splat(*x));
+            for r in 0..MR {
+                low[r] = a[r].mul_add(b_low, low[r]);
+            }
+            let b_high = L::load(b_high);
+            for r in 0..MR {
+                high[r] = a[r].mul_add(b_high, high[r]);
+            }
+        })
+    };
+    // Four steps a turn. Each may be the last: the exits between them cost one foreseen branch each, and keep a compiler (V8's
+    // up to 12) from moving the loads of all four to the top, for which there are no registers.
+    while step() && step() && step() && step() {}
     for r in 0..MR {
         let row = &mut c[r * c_stride..r * c_stride + NR];
         let (halves, _) = row.as_chunks_mut::<4>();
