@@ -45,7 +45,7 @@ fn every_inner_length_and_epilogue() {
             check(c_stride, tile(n, c_stride, Add), |_, old, sum| old + sum);
             check(c_stride, tile(n, c_stride, Scale(0.3)), |_, _, sum| sum * 0.3);
             check(c_stride, tile(n, c_stride, AddScale(-1.7)), |_, old, sum| (old + sum) * -1.7);
-            check(c_stride, tile(n, c_stride, merge), |r, old, sum| old * merge.x[r] + sum * merge.y[r]);
+            check(c_stride, tile(n, c_stride, &[merge][..]), |r, old, sum| old * merge.x[r] + sum * merge.y[r]);
         }
     }
 }

@@ -33,13 +33,13 @@ fn check(sizes: Sizes, options: Options<'_>, what: &str, sees: impl Fn(usize, i6
     for batch in 0..sizes.batch {
         for first in (0..sizes.q_len).step_by(13) {
             let n = 13.min(sizes.q_len - first);
-            let tile = Tile::new(&spec, batch, n, |r| first + r);
+            let tile = Tile::new(&spec, batch, n, |r| (first + r, 0));
             let mut seen = vec![vec![false; sizes.kv_len.next_multiple_of(64)]; n.next_multiple_of(4)];
             let mut last = None;
             for block in tile.blocks() {
                 assert!(last.is_none_or(|last| last < block), "blocks ascend");
                 last = Some(block);
-                let Some(sight) = tile.block(block, |r| (first + r, 0)) else { continue };
+                let Some(sight) = tile.block(block) else { continue };
                 for group in 0..n.div_ceil(4) {
                     let columns = sight.columns(group);
                     for (r, word) in columns.rows.iter().enumerate() {

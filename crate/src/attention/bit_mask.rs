@@ -3,6 +3,7 @@
 //! Each instruction pushes what a row sees of a block, or combines what is on the stack; the result is one word per row
 //! and block, so that a mask of any size costs no memory of its own and empty blocks are skipped.
 
+use super::mask::MAX_ROWS;
 use crate::kernel::bits;
 
 /// Most instructions of a program.
@@ -89,34 +90,65 @@ impl<'a> BitMask<'a> {
         Some(Self { instructions, length: program.len() })
     }
 
-    /// What a row, whose place among the keys is `position`, sees of a block. Bits past the last key mean nothing.
-    pub fn word(&self, [batch, i, head]: [usize; 3], position: i64, block: usize) -> u64 {
-        let mut stack = [0u64; MAX_DEPTH];
+    /// Takes from `words`, one per row, what the rows do not see of a block. `rows` are each a query row and its head; query row i is at
+    /// `i + offset` among the keys. Bits past the last key mean nothing.
+    ///
+    /// An instruction is read once for all rows: most blocks of most rules are empty, and finding that out has to cost little.
+    #[inline(never)]
+    pub fn restrict(&self, batch: usize, rows: &[(u32, u32)], offset: i64, block: usize, words: &mut [u64]) {
+        let mut stack = [[0u64; MAX_ROWS]; MAX_DEPTH];
         let mut top = 0;
         for instruction in &self.instructions[..self.length] {
-            let word = match *instruction {
-                Instruction::And => {
-                    top -= 2;
-                    stack[top] & stack[top + 1]
-                }
-                Instruction::Or => {
-                    top -= 2;
-                    stack[top] | stack[top + 1]
+            let (below, above) = stack.split_at_mut(top);
+            match instruction {
+                Instruction::And | Instruction::Or => {
+                    let [.., left, right] = below else { return };
+                    for (left, right) in left.iter_mut().zip(right) {
+                        let both = *instruction == Instruction::And;
+                        *left = if both { *left & *right } else { *left | *right };
+                    }
+                    top -= 1;
                 }
                 Instruction::Not => {
-                    top -= 1;
-                    !stack[top]
+                    let [.., word] = below else { return };
+                    word.iter_mut().for_each(|word| *word = !*word);
                 }
-                leaf => leaf.word([batch, i, head], position, block),
-            };
-            stack[top] = word;
-            top += 1;
+                leaf => {
+                    let Some(words) = above.first_mut() else { return };
+                    leaf.words(batch, rows, offset, block, words);
+                    top += 1;
+                }
+            }
         }
-        stack[0]
+        for (word, mask) in words.iter_mut().zip(&stack[0]) {
+            *word &= mask;
+        }
     }
 }
 
 impl Instruction<'_> {
+    fn words(&self, batch: usize, rows: &[(u32, u32)], offset: i64, block: usize, words: &mut [u64; MAX_ROWS]) {
+        // Neighbouring rows are mostly of one document.
+        let mut last: Option<(i32, u64)> = None;
+        for ((i, head), word) in rows.iter().zip(words) {
+            let (i, head) = (*i as usize, *head as usize);
+            *word = match *self {
+                Self::Document { query, .. } => {
+                    let number = query.row(batch).get(i).copied();
+                    match (last, number) {
+                        (Some((number, word)), Some(same)) if number == same => word,
+                        _ => {
+                            let word = self.word([batch, i, head], offset, block);
+                            last = number.map(|number| (number, word));
+                            word
+                        }
+                    }
+                }
+                _ => self.word([batch, i, head], i as i64 + offset, block),
+            };
+        }
+    }
+
     fn word(&self, [batch, i, head]: [usize; 3], position: i64, block: usize) -> u64 {
         let start = (block * BLOCK) as i64;
         let column = |j: i64| (j - start).clamp(0, BLOCK as i64) as u32;

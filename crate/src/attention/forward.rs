@@ -1,19 +1,18 @@
 //! The driver: packs keys, then attends, tile by tile.
 //!
-//! Per block of 64 keys and four query rows: scores by the micro-kernel, hidden ones set to -Infinity, exponentials and
-//! their sum, values by the micro-kernel. Every second block's values are merged with the block on its left in the
-//! micro-kernel's store. Four rows at a time keep the scores of a block (1 KiB) beside its keys and values (32 KiB at 64
-//! lanes) in the first-level cache.
+//! Per block of 64 keys and some groups of four query rows ([`super::groups`]): scores by the micro-kernel, hidden ones set to
+//! -Infinity, exponentials and their sum, values by the micro-kernel. Every second block's values are merged with the block on
+//! its left in the micro-kernel's store.
 //!
 //! A hidden key takes part with weight +0. That gives the bits of leaving it out unless its value is not finite: rows whose
 //! accumulators came out NaN though their sum did not are run again by a path that leaves hidden keys out.
 
-use super::mask::{Columns, Tile};
+use super::mask::Tile;
 use super::output::store_rows;
 use super::plan::{Plan, Workspace};
 use super::run::Run;
 use super::spec::{Outputs, Source, Spec};
-use super::state::{Place, Stack};
+use super::state::Stack;
 use super::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
 use crate::kernel::pack::pack_panel;
@@ -73,10 +72,10 @@ pub fn attend_tile(
     let group = sizes.group();
     let first = row_tile * plan.rows_per_tile;
     let n = plan.rows_per_tile.min(sizes.q_len * group - first);
-    let tile = Tile::new(spec, batch, n, |r| (first + r) / group);
+    let tile = Tile::new(spec, batch, n, |r| ((first + r) / group, kv_head * group + (first + r) % group));
 
     let Workspace { query, scores, value_copy, key_copy, m, l, o } = Workspace::new(plan, workspace);
-    let mut run = Run { spec, plan, packed, query, scores, value_copy, key_copy, batch, kv_head, first, n };
+    let mut run = Run { spec, plan, packed, query, scores, at: 0, value_copy, key_copy, batch, kv_head, first, n };
     run.copy_queries();
     let mut stack = Stack::new(m, l, o, plan.rows_per_tile, n, plan.value_width);
 
@@ -132,14 +131,7 @@ impl Run<'_> {
             let place = stack.enter(block, groups.clone());
             self.copy_keys(block);
             self.copy_values(block);
-            for group in groups.clone() {
-                let columns = sight.as_ref().map_or(Columns::ALL, |sight| sight.columns(group));
-                if !columns.is_empty() {
-                    self.block(stack, place, group, block, &columns, only_visible);
-                } else if let Place::New(slot) = place {
-                    stack.set_empty(slot, group);
-                }
-            }
+            self.visit(stack, place, groups.clone(), block, sight.as_ref(), only_visible);
         }
         stack.finish(groups.clone());
         self.add_sinks(stack, groups);

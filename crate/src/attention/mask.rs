@@ -66,6 +66,8 @@ pub struct Tile<'a> {
     batch: usize,
     n: usize,
     rows: [Sight; MAX_ROWS],
+    /// Each row's query row and head.
+    places: [(u32, u32); MAX_ROWS],
     /// Blocks of the first keys, then all blocks any row may see.
     blocks: [Range<usize>; 2],
     /// Keys that every row sees by position.
@@ -107,14 +109,17 @@ impl Columns {
 }
 
 impl<'a> Tile<'a> {
-    /// The tile of `n` rows of one batch row, whose query rows are given by `row`.
-    pub fn new(spec: &'a Spec<'a>, batch: usize, n: usize, row: impl Fn(usize) -> usize) -> Self {
+    /// The tile of `n` rows of one batch row, whose query rows and heads are given by `place`.
+    pub fn new(spec: &'a Spec<'a>, batch: usize, n: usize, place: impl Fn(usize) -> (usize, usize)) -> Self {
         let mut rows = [Sight::default(); MAX_ROWS];
+        let mut places = [(0, 0); MAX_ROWS];
         let start = spec.sizes.kv_start;
         let (mut from, mut to, mut first) = (usize::MAX, 0, start);
         let mut common = 0..usize::MAX;
         for (r, sight) in rows.iter_mut().enumerate().take(n) {
-            *sight = Sight::new(spec, batch, row(r));
+            let (i, h) = place(r);
+            places[r] = (i as u32, h as u32);
+            *sight = Sight::new(spec, batch, i);
             if sight.from < sight.to {
                 from = from.min(sight.from as usize);
                 to = to.max(sight.to as usize);
@@ -124,7 +129,7 @@ impl<'a> Tile<'a> {
         }
         let head = if first > start { start / BLOCK_KV..first.div_ceil(BLOCK_KV) } else { 0..0 };
         let main = (from / BLOCK_KV).max(head.end)..to.div_ceil(BLOCK_KV);
-        Self { spec, batch, n, rows, blocks: [head, main], common }
+        Self { spec, batch, n, rows, places, blocks: [head, main], common }
     }
 
     /// The blocks in which some row may see a key, ascending.
@@ -140,8 +145,8 @@ impl<'a> Tile<'a> {
         unmasked && self.common.start <= block * BLOCK_KV && (block + 1) * BLOCK_KV <= self.common.end
     }
 
-    /// What the rows see of a block; `None` when none sees anything. `head_of` gives a row's query row and head.
-    pub fn block(&self, block: usize, place: impl Fn(usize) -> (usize, usize)) -> Option<BlockSight> {
+    /// What the rows see of a block; `None` when none sees anything.
+    pub fn block(&self, block: usize) -> Option<BlockSight> {
         let mut rows = [u64::MAX; MAX_ROWS];
         let keys = block * BLOCK_KV..(block + 1) * BLOCK_KV;
         let everywhere = self.common.start <= keys.start && keys.end <= self.common.end;
@@ -155,8 +160,8 @@ impl<'a> Tile<'a> {
             let columns = keys.start..keys.end.min(width);
             let mut last: (&[u8], u64) = (&[], 0);
             for (r, row) in rows.iter_mut().enumerate().take(self.n).filter(|(_, row)| **row != 0) {
-                let (i, h) = place(r);
-                let bytes = mask.row(self.batch, i, h);
+                let (i, h) = self.places[r];
+                let bytes = mask.row(self.batch, i as usize, h as usize);
                 let bytes = if bytes.len() == width { &bytes[columns.clone()] } else { bytes };
                 // Broadcast rows are the same memory: read once.
                 if !core::ptr::eq(bytes, last.0) {
@@ -171,10 +176,8 @@ impl<'a> Tile<'a> {
             }
         }
         if let Some(mask) = self.spec.options.bit_mask {
-            for (r, row) in rows.iter_mut().enumerate().take(self.n).filter(|(_, row)| **row != 0) {
-                let (i, h) = place(r);
-                *row &= mask.word([self.batch, i, h], self.spec.position(self.batch, i), block);
-            }
+            let offset = self.spec.position(self.batch, 0);
+            mask.restrict(self.batch, &self.places[..self.n], offset, block, &mut rows[..self.n]);
         }
         let any = rows[..self.n].iter().fold(0, |any, row| any | row);
         (any != 0).then_some(BlockSight { rows, n: self.n })

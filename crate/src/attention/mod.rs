@@ -6,7 +6,7 @@
 //! cache, cache_write         keys and values kept between calls
 //! spec       what is asked, checked               mask    which keys a row sees, block by block
 //! plan       tiles and scratch memory, pure       state   partial results, and the tree they merge along
-//! run        one tile at work: score -> values, a block at a time; int8: the same in integers
+//! run        one tile at work: score -> values, a block at a time; groups: for many rows; int8: the same in integers
 //! output     out, lse, weights, taps              partial the states of a part
 //! forward    the loops: pack, attend              merge   parts put together
 //! ```
@@ -16,6 +16,7 @@ pub mod bit_mask;
 pub mod cache;
 pub mod cache_write;
 pub mod forward;
+mod groups;
 mod int8;
 pub mod mask;
 pub mod merge;

@@ -27,13 +27,10 @@ impl Run<'_> {
                 let place = stack.enter_within(block, groups.clone(), can_merge);
                 let sight = self.sight(tile, block);
                 self.copy_values(block);
-                for group in groups.clone() {
-                    let columns = sight.as_ref().map(|sight| sight.columns(group)).filter(|c| !c.is_empty());
-                    match (columns, place) {
-                        (Some(columns), _) => self.block(stack, place, group, block, &columns, only_visible),
-                        (None, Place::New(slot)) => stack.set_empty(slot, group),
-                        (None, Place::Sibling(_)) => {}
-                    }
+                match (&sight, place) {
+                    (Some(_), _) => self.visit(stack, place, groups.clone(), block, sight.as_ref(), only_visible),
+                    (None, Place::New(slot)) => groups.clone().for_each(|group| stack.set_empty(slot, group)),
+                    (None, Place::Sibling(_)) => {}
                 }
             }
             stack.settle(groups.clone(), can_merge);

@@ -11,6 +11,17 @@ const PACK_BUDGET: u64 = 1 << 18;
 /// Elements of a tile's widest operand above which it takes fewer rows.
 const TILE_BUDGET: usize = 1 << 15;
 
+/// Elements of the widest operand of the rows that meet a block's panels together: with their scores and a panel they stay in
+/// the first-level cache.
+const GROUPS_BUDGET: usize = 1 << 12;
+/// Most groups of four rows that meet a block together.
+pub const MAX_GROUPS: usize = 8;
+
+/// Elements between value rows up to which they are read where they lie, however many rows read them.
+const MOST_APART: usize = 128;
+/// Rows of a tile for which a copy of a block's values pays.
+const COPYING_ROWS: usize = 32;
+
 /// How a call is cut up.
 ///
 /// Scratch is `[packed keys of a pass][workspace of one tile]`. A unit is a (batch row, kv head); its query rows are
@@ -27,6 +38,8 @@ pub struct Plan {
     pub blocks: usize,
     /// Query rows of a tile, a multiple of 4.
     pub rows_per_tile: usize,
+    /// Groups of four rows whose scores are held at once.
+    pub groups_at_once: usize,
     /// Row tiles per unit.
     pub row_tiles: usize,
     /// Elements of one unit's packed keys: `[kv / 8][head_dim][8]`.
@@ -67,18 +80,24 @@ impl Plan {
         let widest = value_width.max(segments * ROW_STRIDE);
         let rows = sizes.q_len * sizes.group();
         let rows_per_tile = (TILE_BUDGET / widest / MR * MR).clamp(MR, MAX_ROWS).min(rows.next_multiple_of(MR).max(MR));
+        let groups_at_once = (GROUPS_BUDGET / widest / MR).clamp(1, MAX_GROUPS).min(rows_per_tile / MR);
         let blocks = panels.div_ceil((BLOCK_KV / NR) as u64) as usize;
         let levels = blocks.checked_ilog2().map_or(1, |n| n as usize + 1);
         // A part may end inside the tree on both sides.
         let slots = if spec.options.shard.is_some() { 2 * levels + 1 } else { levels };
         let (copied_keys, copied_lanes) = match &spec.source {
-            Source::Rows { value: Operand::F32(_), .. } => (0, value_width - sizes.value_head_dim / NR * NR),
+            // Value rows that lie apart share few sets of the first-level cache, and are read once for every group of rows.
+            Source::Rows { value: Operand::F32(value), .. }
+                if value.shape().strides[1] <= MOST_APART || rows_per_tile < COPYING_ROWS =>
+            {
+                (0, value_width - sizes.value_head_dim / NR * NR)
+            }
             Source::Rows { .. } => (0, value_width),
             Source::Cache(cache) if matches!(cache.format().dtype, CacheDType::F32 | CacheDType::Int8) => (0, 0),
             Source::Cache(_) if rows == 1 => (0, 0),
             Source::Cache(_) => (BLOCK_KV * sizes.head_dim, value_width),
         };
-        let workspace = Workspace::elements(rows_per_tile, segments, slots, value_width, copied_lanes);
+        let workspace = Workspace::elements(rows_per_tile, groups_at_once, segments, slots, value_width, copied_lanes);
         let workspace = workspace.and_then(|n| n.checked_add(copied_keys as u64)).ok_or(too_large)?;
         let packed = packed_unit.checked_mul(units_per_pass as u64).ok_or(too_large)?;
         let scratch = packed.checked_add(workspace).ok_or(too_large)?;
@@ -91,6 +110,7 @@ impl Plan {
             first_block,
             blocks,
             rows_per_tile,
+            groups_at_once,
             row_tiles: rows.div_ceil(rows_per_tile),
             packed_unit: packed_unit as usize,
             packed: packed as usize,
@@ -121,7 +141,7 @@ impl Plan {
 pub struct Workspace<'a> {
     /// Query rows, `[segment][row][64]`.
     pub query: &'a mut [f32],
-    /// Scores of four rows against one block, `[4][64]`, then their exponentials.
+    /// Scores of some groups of four rows against one block, `[group][4][64]`, then their exponentials.
     pub scores: &'a mut [f32],
     /// Copied values of one block, `[lane / 8][64][8]`.
     pub value_copy: &'a mut [f32],
@@ -136,13 +156,20 @@ pub struct Workspace<'a> {
 }
 
 impl<'a> Workspace<'a> {
-    fn elements(rows: usize, segments: usize, slots: usize, value_width: usize, copied_lanes: usize) -> Option<u64> {
+    fn elements(
+        rows: usize,
+        groups: usize,
+        segments: usize,
+        slots: usize,
+        value_width: usize,
+        copied_lanes: usize,
+    ) -> Option<u64> {
         let rows = rows as u64;
         let slots = slots as u64;
         let query = rows.checked_mul(segments as u64)?.checked_mul(ROW_STRIDE as u64)?;
         let o = rows.checked_mul(slots)?.checked_mul(value_width as u64)?;
         let copied = (copied_lanes as u64).checked_mul(BLOCK_KV as u64)?;
-        let scores = (MR * BLOCK_KV) as u64;
+        let scores = (groups * MR * BLOCK_KV) as u64;
         query.checked_add(o)?.checked_add(2 * rows * slots)?.checked_add(scores)?.checked_add(copied)
     }
 
@@ -150,7 +177,7 @@ impl<'a> Workspace<'a> {
     pub fn new(plan: &Plan, memory: &'a mut [f32]) -> Self {
         let rows = plan.rows_per_tile;
         let (query, rest) = memory.split_at_mut(plan.segments * rows * ROW_STRIDE);
-        let (scores, rest) = rest.split_at_mut(MR * BLOCK_KV);
+        let (scores, rest) = rest.split_at_mut(plan.groups_at_once * MR * BLOCK_KV);
         let (value_copy, rest) = rest.split_at_mut(plan.copied_lanes * BLOCK_KV);
         let (key_copy, rest) = rest.split_at_mut(plan.copied_keys);
         let (m, rest) = rest.split_at_mut(plan.slots * rows);

@@ -19,10 +19,10 @@ pub fn attention(spec: &Spec<'_>, scores: &mut [f64], out: &mut [f64], sink: &mu
         for h in 0..sizes.num_heads {
             for i in 0..sizes.q_len {
                 let index = [b, i, h];
-                let tile = Tile::new(spec, b, 1, |_| i);
+                let tile = Tile::new(spec, b, 1, |_| (i, h));
                 scores.fill(f64::NEG_INFINITY);
                 for block in tile.blocks() {
-                    let Some(sight) = tile.block(block, |_| (i, h)) else { continue };
+                    let Some(sight) = tile.block(block) else { continue };
                     let seen = sight.columns(0).rows[0];
                     for j in (0..BLOCK_KV).filter(|c| seen >> c & 1 == 1).map(|c| block * BLOCK_KV + c) {
                         scores[j - sizes.kv_start] = score(spec, index, j);

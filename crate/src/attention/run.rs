@@ -7,6 +7,7 @@ use super::spec::{Source, Spec};
 use super::state::{Place, Stack};
 use crate::kernel::gemm_tile::Store;
 use crate::kernel::{MR, ROW_STRIDE};
+use core::slice;
 
 /// One tile's inputs and temporary memory.
 pub(super) struct Run<'a> {
@@ -15,6 +16,8 @@ pub(super) struct Run<'a> {
     pub(super) packed: &'a [f32],
     pub(super) query: &'a mut [f32],
     pub(super) scores: &'a mut [f32],
+    /// Where in `scores` those of the group at hand begin.
+    pub(super) at: usize,
     pub(super) value_copy: &'a mut [f32],
     pub(super) key_copy: &'a mut [f32],
     pub(super) batch: usize,
@@ -68,7 +71,7 @@ impl<'a> Run<'a> {
         if !self.is_present(block) {
             return None;
         }
-        tile.block(block, |r| self.place(r))
+        tile.block(block)
     }
 
     /// Copies the query rows to `[segment][row][64]`; rows past the end are zero.
@@ -125,8 +128,8 @@ impl<'a> Run<'a> {
             return;
         }
         match (only_visible, merge) {
-            (false, None) => self.values(o, block, columns, Store),
-            (false, Some(merge)) => self.values(o, block, columns, merge),
+            (false, None) => self.values(o, block, columns.from..columns.to, 1, Store),
+            (false, Some(merge)) => self.values(o, block, columns.from..columns.to, 1, slice::from_ref(&merge)),
             (true, merge) => self.visible_values(o, block, seen, merge),
         }
     }

@@ -3,11 +3,12 @@
 //! Order: dot product (the micro-kernel, segments of 64), scale or softcap, bias, ALiBi, then -Infinity where hidden.
 
 use super::mask::Columns;
+use super::operand::Operand;
 use super::run::Run;
 use super::spec::{ScoreScale, Source, Spec, Tap};
 use super::BLOCK_KV;
-use crate::kernel::gemm_tile::{gemm_tile, Add, AddScale, Scale, Store};
-use crate::kernel::tanh::tanh;
+use crate::kernel::gemm_tile::{gemm_tiles, Add, AddScale, Scale, Store};
+use crate::kernel::tanh::Tanh;
 use crate::kernel::{Lanes, Native};
 use crate::kernel::{MR, NR, ROW_STRIDE};
 use crate::layout::Rows8;
@@ -19,13 +20,16 @@ const LOG2_E: f32 = core::f32::consts::LOG2_E;
 impl Run<'_> {
     /// Scores of the needed panels; hidden columns of those panels become -Infinity.
     pub(super) fn score(&mut self, group: usize, block: usize, columns: &Columns) {
+        let (ScoreScale::Plain(factor) | ScoreScale::Capped(factor, _)) = self.spec.score_scale;
+        self.dot(group, block, columns.panels(), Some(factor));
+        self.finish_scores(group, block, columns);
+    }
+
+    /// What follows the dot products.
+    pub(super) fn finish_scores(&mut self, group: usize, block: usize, columns: &Columns) {
         let panels = columns.panels();
-        match self.spec.score_scale {
-            ScoreScale::Plain(c) => self.dot(group, block, panels.clone(), Some(c)),
-            ScoreScale::Capped(c1, c2) => {
-                self.dot(group, block, panels.clone(), Some(c1));
-                self.cap(panels.clone(), c2);
-            }
+        if let ScoreScale::Capped(_, factor) = self.spec.score_scale {
+            self.cap(panels.clone(), factor);
         }
         self.shift(group, block, panels.clone(), LOG2_E);
         if !columns.whole {
@@ -78,40 +82,53 @@ impl Run<'_> {
     }
 
     fn dot_panels(&mut self, group: usize, block: usize, panels: Range<usize>, factor: Option<f32>) {
+        for panel in panels {
+            self.dot_panel(group..group + 1, block, panel, factor);
+        }
+    }
+
+    /// Dot products of groups, whose scores lie one behind the other, with one panel of 8 keys.
+    pub(super) fn dot_panel(&mut self, groups: Range<usize>, block: usize, panel: usize, factor: Option<f32>) {
         let head_dim = self.spec.sizes.head_dim;
         let rows = self.plan.rows_per_tile;
         let last = self.plan.segments - 1;
-        let block_elements = BLOCK_KV * head_dim;
         let cached = self.cached(block);
         let keys = match &cached {
-            None => &self.packed[(block - self.plan.first_block) * block_elements..],
+            None => &self.packed[(block - self.plan.first_block) * BLOCK_KV * head_dim..],
             Some(cached) => cached.keys_f32(self.key_copy),
         };
-        for panel in panels {
-            let to = &mut self.scores[panel * NR..];
-            for segment in 0..=last {
-                let from = segment * ROW_STRIDE;
-                let n = ROW_STRIDE.min(head_dim - from);
-                let a = &self.query[(segment * rows + group * MR) * ROW_STRIDE..][..MR * ROW_STRIDE];
-                let b = match &cached {
-                    None => Rows8::packed(&keys[(panel * head_dim + from) * NR..], n),
-                    Some(cached) => cached.key_rows8(keys, panel, from, n),
-                };
-                match (segment, factor.filter(|_| segment == last)) {
-                    (0, Some(factor)) => gemm_tile::<Native, _>(a, b, to, BLOCK_KV, Scale(factor)),
-                    (0, None) => gemm_tile::<Native, _>(a, b, to, BLOCK_KV, Store),
-                    (_, Some(factor)) => gemm_tile::<Native, _>(a, b, to, BLOCK_KV, AddScale(factor)),
-                    (_, None) => gemm_tile::<Native, _>(a, b, to, BLOCK_KV, Add),
-                }
+        let to = &mut self.scores[self.at + panel * NR..];
+        let count = groups.len();
+        for segment in 0..=last {
+            let from = segment * ROW_STRIDE;
+            let n = ROW_STRIDE.min(head_dim - from);
+            let a = &self.query[(segment * rows + groups.start * MR) * ROW_STRIDE..][..count * MR * ROW_STRIDE];
+            let b = match &cached {
+                None => Rows8::packed(&keys[(panel * head_dim + from) * NR..], n),
+                Some(cached) => cached.key_rows8(keys, panel, from, n),
+            };
+            match (segment, factor.filter(|_| segment == last)) {
+                (0, Some(factor)) => gemm_tiles::<Native, _>(a, b, to, BLOCK_KV, count, Scale(factor)),
+                (0, None) => gemm_tiles::<Native, _>(a, b, to, BLOCK_KV, count, Store),
+                (_, Some(factor)) => gemm_tiles::<Native, _>(a, b, to, BLOCK_KV, count, AddScale(factor)),
+                (_, None) => gemm_tiles::<Native, _>(a, b, to, BLOCK_KV, count, Add),
             }
         }
     }
 
+    /// The scores of the group at hand.
+    pub(super) fn group_scores(&mut self) -> &mut [f32] {
+        &mut self.scores[self.at..self.at + MR * BLOCK_KV]
+    }
+
     /// `t = factor * tanh(t)`.
+    #[inline(never)]
     fn cap(&mut self, panels: Range<usize>, factor: f32) {
-        for row in self.scores.chunks_exact_mut(BLOCK_KV) {
+        let tanh = Tanh::<Native>::new();
+        let factor = Native::splat(factor);
+        for row in self.group_scores().chunks_exact_mut(BLOCK_KV) {
             for t in row[panels.start * NR..panels.end * NR].as_chunks_mut::<4>().0 {
-                Native::splat(factor).mul(tanh(Native::load(t))).store(t);
+                factor.mul(tanh.apply(Native::load(t))).store(t);
             }
         }
     }
@@ -123,11 +140,12 @@ impl Run<'_> {
             return;
         }
         let columns = panels.start * NR..panels.end * NR;
+        let mut copy = [0.0; BLOCK_KV];
         for r in 0..MR.min(self.n - group * MR) {
             let (i, h) = self.place(group * MR + r);
-            let row = &mut self.scores[r * BLOCK_KV..][columns.clone()];
+            let row = &mut self.scores[self.at + r * BLOCK_KV..][columns.clone()];
             if options.bias.is_some() {
-                add_bias(row, &bias_row(self.spec, [self.batch, i, h], block)[columns.clone()], log2e);
+                add_bias(row, &bias_row(self.spec, [self.batch, i, h], block, &mut copy)[columns.clone()], log2e);
             }
             if let Some(slope) = options.alibi_slopes.get(h) {
                 let slope = if log2e == 1.0 { *slope } else { (f64::from(*slope) * core::f64::consts::LOG2_E) as f32 };
@@ -138,38 +156,37 @@ impl Run<'_> {
     }
 
     /// -Infinity where a row does not see.
+    #[inline(never)]
     fn hide(&mut self, panels: Range<usize>, seen: &[u64; MR]) {
-        for (row, seen) in self.scores.chunks_exact_mut(BLOCK_KV).zip(seen) {
-            let (quads, _) = row.as_chunks_mut::<4>();
-            for (q, quad) in quads.iter_mut().enumerate().take(panels.end * 2).skip(panels.start * 2) {
-                let seen = seen >> (q * 4) & 0xf;
-                if seen == 0xf {
-                    continue;
-                }
-                for (c, t) in quad.iter_mut().enumerate() {
-                    if seen >> c & 1 == 0 {
-                        *t = f32::NEG_INFINITY;
-                    }
-                }
+        for (row, seen) in self.group_scores().chunks_exact_mut(BLOCK_KV).zip(seen) {
+            let mut seen = seen >> (panels.start * NR);
+            for t in row[panels.start * NR..panels.end * NR].as_chunks_mut::<4>().0 {
+                let mask = Native::mask_of_bits(seen as u32);
+                Native::select(mask, Native::load(t), Native::splat(f32::NEG_INFINITY)).store(t);
+                seen >>= 4;
             }
         }
     }
 }
 
-/// The bias of a row for the keys of a block, as f32; 0 past the last key.
-fn bias_row(spec: &Spec<'_>, row: [usize; 3], block: usize) -> [f32; BLOCK_KV] {
-    let mut bias = [0.0; BLOCK_KV];
-    let Some(operand) = &spec.options.bias else { return bias };
+/// The bias of a row for the keys of a block, as f32: where it lies, or copied; 0 past the last key.
+fn bias_row<'a>(spec: &Spec<'a>, row: [usize; 3], block: usize, copy: &'a mut [f32; BLOCK_KV]) -> &'a [f32; BLOCK_KV] {
+    let Some(operand) = &spec.options.bias else { return copy };
     let start = block * BLOCK_KV;
-    let n = BLOCK_KV.min(spec.columns() - start);
-    if operand.shape().width == spec.columns() {
-        operand.copy(row, start, &mut bias[..n]);
-    } else {
+    if operand.shape().width != spec.columns() {
         let mut one = [0.0];
         operand.copy(row, 0, &mut one);
-        bias[..n].fill(one[0]);
+        *copy = [one[0]; BLOCK_KV];
+        return copy;
     }
-    bias
+    if let Operand::F32(view) = operand {
+        let [batch, i, h] = row;
+        if let Some(bias) = view.row(batch, i, h)[start..].first_chunk() {
+            return bias;
+        }
+    }
+    operand.copy(row, start, &mut copy[..BLOCK_KV.min(spec.columns() - start)]);
+    copy
 }
 
 /// `t + b * log2e`; a finite b whose product is not finite counts as the largest finite; a b of -Infinity hides.
@@ -188,11 +205,15 @@ fn add_bias(row: &mut [f32], bias: &[f32], log2e: f32) {
 
 /// `t + slope * -|position - j|`, for j = 0, 1, … relative to the row's first element.
 fn add_alibi(row: &mut [f32], slope: f32, position: i64) {
-    const NEAR: i64 = 1 << 30;
-    if let (true, Ok(position)) = (position.abs() < NEAR, i32::try_from(position)) {
-        // 32-bit arithmetic, which vectorises.
-        for (j, t) in row.iter_mut().enumerate() {
-            *t += slope * -((position - j as i32).abs() as f32);
+    /// Whole numbers below it are exact in f32, and so are their differences.
+    const NEAR: i64 = 1 << 23;
+    if position.abs() < NEAR {
+        // `slope * -distance` and `-slope * distance` have the same bits.
+        let slope = Native::splat(-slope);
+        let mut distance = Native::splat(position as f32).sub(Native::load(&[0.0, 1.0, 2.0, 3.0]));
+        for t in row.as_chunks_mut::<4>().0 {
+            Native::load(t).add(slope.mul(distance.abs())).store(t);
+            distance = distance.sub(Native::splat(4.0));
         }
         return;
     }

@@ -192,8 +192,13 @@ impl<'a> Stack<'a> {
 
     /// The accumulators of four rows, `width` apart.
     pub fn o(&mut self, slot: usize, group: usize) -> &mut [f32] {
-        let at = (slot * self.rows + group * MR) * self.width;
-        &mut self.o[at..at + MR * self.width]
+        self.o_of(slot, group..group + 1)
+    }
+
+    /// The same of some groups of four.
+    pub fn o_of(&mut self, slot: usize, groups: core::ops::Range<usize>) -> &mut [f32] {
+        let at = (slot * self.rows + groups.start * MR) * self.width;
+        &mut self.o[at..at + groups.len() * MR * self.width]
     }
 
     /// Merges a sink into each of four rows, from the right: the state `(sink * log2e, 1, 0)`; -Infinity is none, and one

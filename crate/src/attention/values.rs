@@ -7,18 +7,19 @@ use super::run::Run;
 use super::spec::Source;
 use super::BLOCK_KV;
 use crate::kernel::exp::Exp2;
-use crate::kernel::gemm_tile::{gemm_tile, Epilogue, Merge};
+use crate::kernel::gemm_tile::{gemm_tiles, Epilogue, Merge};
 use crate::kernel::reduce::{exp_and_sum, exp_and_sum_rows, row_max};
 use crate::kernel::Native;
 use crate::kernel::{MR, NR};
 use crate::layout::Rows8;
+use core::ops::Range;
 
 impl Run<'_> {
     /// Turns the scores of a group's rows into exponentials; gives their `m` and `l`.
     pub(super) fn exponentials(&mut self, group: usize, columns: &Columns) -> ([f32; MR], [f32; MR]) {
         let panels = columns.panels();
         if self.rows_of(group) > 1 {
-            let [m, l] = exp_and_sum_rows::<Native>(self.scores, panels.start * 2..panels.end * 2);
+            let [m, l] = exp_and_sum_rows::<Native>(self.group_scores(), panels.start * 2..panels.end * 2);
             return (m, l);
         }
         let (row, _) = self.scores[panels.start * NR..panels.end * NR].as_chunks_mut();
@@ -32,7 +33,7 @@ impl Run<'_> {
     /// Lanes of the values that the micro-kernel reads where they lie; the rest come from the copy.
     fn lanes_in_place(&self) -> usize {
         match &self.spec.source {
-            Source::Rows { value: Operand::F32(_), .. } => self.spec.sizes.value_head_dim / NR * NR,
+            Source::Rows { value: Operand::F32(_), .. } => self.plan.value_width - self.plan.copied_lanes,
             Source::Cache(cache) if cache.format().dtype == CacheDType::F32 => self.plan.value_width,
             _ => 0,
         }
@@ -59,6 +60,23 @@ impl Run<'_> {
         let valid = self.spec.keys(self.batch);
         let start = block * BLOCK_KV;
         let keys = valid.start.max(start)..valid.end.min(start + BLOCK_KV);
+        if let (0, Operand::F32(view)) = (from, value) {
+            // Row by row: each is read once, from its beginning to its end.
+            for j in keys.clone() {
+                let (eights, rest) = view.row(self.batch, j - valid.start, self.kv_head).as_chunks::<NR>();
+                let mut at = (j - start) * NR;
+                for eight in eights {
+                    self.value_copy[at..at + NR].copy_from_slice(eight);
+                    at += BLOCK_KV * NR;
+                }
+                if !rest.is_empty() {
+                    let to = &mut self.value_copy[at..at + NR];
+                    to.fill(0.0);
+                    to[..rest.len()].copy_from_slice(rest);
+                }
+            }
+            return;
+        }
         for (panel, lane) in self.value_copy.chunks_exact_mut(BLOCK_KV * NR).zip((from..end).step_by(NR)) {
             let n = NR.min(end - lane);
             for j in keys.clone() {
@@ -69,13 +87,20 @@ impl Run<'_> {
         }
     }
 
-    /// Adds the needed values of a block, weighted, to four rows' accumulators.
-    pub(super) fn values(&self, o: &mut [f32], block: usize, columns: &Columns, epilogue: impl Epilogue<Native>) {
-        let (from, n) = (columns.from, columns.to - columns.from);
+    /// Adds the values of some columns of a block, weighted, to the accumulators of so many groups, from the one at hand on.
+    pub(super) fn values(
+        &self,
+        o: &mut [f32],
+        block: usize,
+        columns: Range<usize>,
+        groups: usize,
+        epilogue: impl Epilogue<Native>,
+    ) {
+        let (from, n) = (columns.start, columns.len());
         let width = self.plan.value_width;
         let in_place = self.lanes_in_place();
         let cached = self.cached(block);
-        let a = &self.scores[from..];
+        let a = &self.scores[self.at + from..];
         for lane in (0..width).step_by(NR) {
             let b = match (&self.spec.source, cached) {
                 (Source::Rows { value: Operand::F32(value), .. }, _) if lane < in_place => {
@@ -88,7 +113,7 @@ impl Run<'_> {
                     Rows8::packed(&panel[from * NR..], n)
                 }
             };
-            gemm_tile::<Native, _>(a, b, &mut o[lane..], width, epilogue);
+            gemm_tiles::<Native, _>(a, b, &mut o[lane..], width, groups, epilogue);
         }
     }
 

@@ -8,12 +8,12 @@
 //!
 //! Order per element: the sum starts at +0 and adds the products in ascending order of the inner index.
 
-use super::{Lanes, MR, NR};
+use super::{Lanes, MR, NR, ROW_STRIDE};
 use crate::layout::{Rows8, TileSteps};
 
 /// What becomes of the 4 x 8 sums.
 pub trait Epilogue<L: Lanes>: Copy {
-    /// The new value of one half row of C, given its old value, the sums and the row's number in the tile.
+    /// The new value of one half row of C, given its old value, the sums and the row's number.
     fn apply(&self, row: usize, old: impl FnOnce() -> L, sum: L) -> L;
 }
 
@@ -62,42 +62,60 @@ impl<L: Lanes> Epilogue<L> for AddScale {
         old().add(sum).mul(L::splat(self.0))
     }
 }
-impl<L: Lanes> Epilogue<L> for Merge {
+/// A merge for each group of four rows.
+impl<L: Lanes> Epilogue<L> for &[Merge] {
     #[inline(always)]
     fn apply(&self, row: usize, old: impl FnOnce() -> L, sum: L) -> L {
-        old().mul(L::splat(self.x[row])).add(sum.mul(L::splat(self.y[row])))
+        let merge = &self[row / MR];
+        old().mul(L::splat(merge.x[row % MR])).add(sum.mul(L::splat(merge.y[row % MR])))
     }
 }
 
 /// One tile: `a` holds the four rows ([`super::ROW_STRIDE`] apart) from its first element, `b` the inner steps, and the 4 x 8
 /// result goes to `c`, whose rows are `c_stride` apart.
-#[inline(never)]
+#[inline(always)]
 pub fn gemm_tile<L: Lanes, E: Epilogue<L>>(a: &[f32], b: Rows8<'_>, c: &mut [f32], c_stride: usize, epilogue: E) {
-    let zero = L::splat(0.0);
-    let mut low = [zero; MR];
-    let mut high = [zero; MR];
-    let mut steps = TileSteps::new(a, b);
-    let mut step = || {
-        steps.step(|a, [b_low, b_high]| {
-            let b_low = L::load(b_low);
-            let a = a.map(|x| L::splat(*x));
-            for r in 0..MR {
-                low[r] = a[r].mul_add(b_low, low[r]);
+    gemm_tiles::<L, E>(a, b, c, c_stride, 1, epilogue);
+}
+
+/// The same for `groups` blocks of four rows, which lie one behind the other in A and in C: B stays in the first-level cache,
+/// and the loop over its 8 columns is entered once.
+#[inline(never)]
+pub fn gemm_tiles<L: Lanes, E: Epilogue<L>>(
+    a: &[f32],
+    b: Rows8<'_>,
+    c: &mut [f32],
+    c_stride: usize,
+    groups: usize,
+    epilogue: E,
+) {
+    for group in 0..groups {
+        let zero = L::splat(0.0);
+        let mut low = [zero; MR];
+        let mut high = [zero; MR];
+        let mut steps = TileSteps::new(&a[group * MR * ROW_STRIDE..], b);
+        let mut step = || {
+            steps.step(|a, [b_low, b_high]| {
+                let b_low = L::load(b_low);
+                let a = a.map(|x| L::splat(*x));
+                for r in 0..MR {
+                    low[r] = a[r].mul_add(b_low, low[r]);
+                }
+                let b_high = L::load(b_high);
+                for r in 0..MR {
+                    high[r] = a[r].mul_add(b_high, high[r]);
+                }
+            })
+        };
+        // Four steps a turn. Each may be the last: the exits between them cost one foreseen branch each, and keep a compiler
+        // (V8's up to 12) from moving the loads of all four to the top, for which there are no registers.
+        while step() && step() && step() && step() {}
+        for r in 0..MR {
+            let row = group * MR + r;
+            let (halves, _) = c[row * c_stride..][..NR].as_chunks_mut::<4>();
+            for (half, sum) in halves.iter_mut().zip([low[r], high[r]]) {
+                epilogue.apply(row, || L::load(half), sum).store(half);
             }
-            let b_high = L::load(b_high);
-            for r in 0..MR {
-                high[r] = a[r].mul_add(b_high, high[r]);
-            }
-        })
-    };
-    // Four steps a turn. Each may be the last: the exits between them cost one foreseen branch each, and keep a compiler (V8's
-    // up to 12) from moving the loads of all four to the top, for which there are no registers.
-    while step() && step() && step() && step() {}
-    for r in 0..MR {
-        let row = &mut c[r * c_stride..r * c_stride + NR];
-        let (halves, _) = row.as_chunks_mut::<4>();
-        for (half, sum) in halves.iter_mut().zip([low[r], high[r]]) {
-            epilogue.apply(r, || L::load(half), sum).store(half);
         }
     }
 }

@@ -84,6 +84,10 @@ pub trait Lanes: Copy {
     fn less(self, other: Self) -> Self::Mask;
     /// `self == other`, false for NaN.
     fn equal(self, other: Self) -> Self::Mask;
+    /// Lane i is true where bit i is set.
+    fn mask_of_bits(bits: u32) -> Self::Mask;
+    /// Whether all lanes are true.
+    fn all(mask: Self::Mask) -> bool;
     /// `mask ? a : b`.
     fn select(mask: Self::Mask, a: Self, b: Self) -> Self;
     /// `mask ? +0 : self`.

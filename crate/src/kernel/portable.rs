@@ -102,6 +102,14 @@ impl Lanes for F32x4 {
         self.compare(other, |a, b| a == b)
     }
     #[inline(always)]
+    fn mask_of_bits(bits: u32) -> [bool; 4] {
+        core::array::from_fn(|i| bits >> i & 1 == 1)
+    }
+    #[inline(always)]
+    fn all(mask: [bool; 4]) -> bool {
+        mask == [true; 4]
+    }
+    #[inline(always)]
     fn select(mask: [bool; 4], a: Self, b: Self) -> Self {
         Self(core::array::from_fn(|i| if mask[i] { a.0[i] } else { b.0[i] }))
     }

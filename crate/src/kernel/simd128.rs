@@ -65,6 +65,15 @@ impl Lanes for F32x4 {
         f32x4_eq(self.0, other.0)
     }
     #[inline(always)]
+    fn mask_of_bits(bits: u32) -> v128 {
+        let lanes = u32x4(1, 2, 4, 8);
+        i32x4_eq(v128_and(u32x4_splat(bits), lanes), lanes)
+    }
+    #[inline(always)]
+    fn all(mask: v128) -> bool {
+        i32x4_all_true(mask)
+    }
+    #[inline(always)]
     fn select(mask: v128, a: Self, b: Self) -> Self {
         Self(v128_bitselect(a.0, b.0, mask))
     }
