@@ -22,7 +22,7 @@ impl Run<'_> {
             let [m, l] = exp_and_sum_rows::<Native>(self.group_scores(), panels.start * 2..panels.end * 2);
             return (m, l);
         }
-        let (row, _) = self.scores[panels.start * NR..panels.end * NR].as_chunks_mut();
+        let (row, _) = self.group_scores()[panels.start * NR..panels.end * NR].as_chunks_mut();
         let m = row_max::<Native>(row);
         let l = exp_and_sum(&Exp2::<Native>::new(), row, if m == f32::NEG_INFINITY { 0.0 } else { m });
         let mut state = ([f32::NEG_INFINITY; MR], [0.0; MR]);
