@@ -1,15 +1,16 @@
 //! Rows of A times 32 columns of B, over one segment of the inner axis: the matrix product's block.
 //!
 //! The tile is that of [`super::gemm_tile`], 4 rows x 8 columns; here a call runs many of them, so that nothing but the tile is
-//! left between two of them. Nested as they are, V8 repeats the innermost loop in place by itself. Of rows that fill no four each is run
+//! left between two of them. Of rows that fill no four each is run
 //! alone, through [`super::row_tile`].
 //!
 //! Order per element: the segment's sum starts at +0 and adds the products in ascending order of the inner index; then it is
 //! stored, or added to what C holds.
 
+use super::gemm_tile::tile_sums;
 use super::row_tile::{Elements, COLUMNS};
 use super::{Lanes, MR, NR, ROW_STRIDE};
-use crate::layout::{Abreast, Rows8, TileSteps};
+use crate::layout::{Abreast, Rows8};
 
 /// Elements of four rows of A, [`ROW_STRIDE`] apart.
 pub const A_BLOCK: usize = MR * ROW_STRIDE;
@@ -24,19 +25,7 @@ pub fn gemm_block<L: Lanes>(a: &[[f32; A_BLOCK]], b: Columns<'_>, c: &mut [[f32;
     for (a, c) in a.iter().zip(c.as_chunks_mut::<MR>().0) {
         for lane in (0..COLUMNS).step_by(NR) {
             let columns = Rows8::strided(lanes.get(lane..).unwrap_or_default(), COLUMNS, b.len());
-            let mut low = [L::splat(0.0); MR];
-            let mut high = low;
-            for (a, [b_low, b_high]) in TileSteps::new(a, columns) {
-                let b_low = L::load(b_low);
-                let a = a.map(|x| L::splat(*x));
-                for r in 0..MR {
-                    low[r] = a[r].mul_add(b_low, low[r]);
-                }
-                let b_high = L::load(b_high);
-                for r in 0..MR {
-                    high[r] = a[r].mul_add(b_high, high[r]);
-                }
-            }
+            let [low, high] = tile_sums::<L>(a, columns);
             for (row, sums) in c.iter_mut().zip(low.into_iter().zip(high)) {
                 let (halves, _) = row[lane..lane + NR].as_chunks_mut::<4>();
                 for (to, sum) in halves.iter_mut().zip([sums.0, sums.1]) {
