@@ -234,7 +234,9 @@ export class KvCache {
     const captured = captureOptions(capturedQuery, capturedQuery, capturedQuery, options, caller, ATTEND_OPTIONS);
     const store = this.#open(caller);
     const { extents, instance } = store;
-    Object.assign(captured, keysFor(capturedQuery, captured.layout, batch, longestOf(extents), format, caller));
+    const { key, value } = keysFor(capturedQuery, captured.layout, batch, longestOf(extents), format, caller);
+    captured.key = key;
+    captured.value = value;
     captured.causal = true;
     captured.qOffset = "bottom-right";
     captured.kvLengths = extents.map(({ length }) => length);

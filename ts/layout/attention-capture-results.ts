@@ -67,7 +67,7 @@ export function readOut(captured: CapturedAttention, value: unknown): void {
   const { caller } = captured;
   if (!isBundle(value, "out")) {
     captured.out = captureTensor(value, caller, "out");
-    captured.targets = { ...NO_TARGETS, out: value };
+    captured.targets = { out: value, lse: undefined, weights: undefined, scores: undefined };
     return;
   }
   const targets: Record<(typeof TARGETS)[number], unknown> = { ...NO_TARGETS };

@@ -40,13 +40,15 @@ export function proveApart(outputs: readonly NamedView[], inputs: readonly Named
           "share a place; an output cannot be written so",
       );
     }
-    for (const other of [...inputs, ...outputs.slice(i + 1)]) {
-      if (overlap(view, other.view)) {
-        throw new SaccadeRangeError(
-          "ERR_SACCADE_OVERLAP",
-          `${caller}: ${name} shares memory with ${other.name}; an output must not overlap an input or another output`,
-        );
-      }
-    }
+    for (const input of inputs) proveTwoApart(outputs[i]!, input, caller);
+    for (let j = i + 1; j < outputs.length; j++) proveTwoApart(outputs[i]!, outputs[j]!, caller);
   }
+}
+
+function proveTwoApart(output: NamedView, other: NamedView, caller: string): void {
+  if (!overlap(output.view, other.view)) return;
+  throw new SaccadeRangeError(
+    "ERR_SACCADE_OVERLAP",
+    `${caller}: ${output.name} shares memory with ${other.name}; an output must not overlap an input or another output`,
+  );
 }

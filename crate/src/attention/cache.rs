@@ -17,13 +17,16 @@
 
 use super::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
-use crate::kernel::row_tile::{Elements, COLUMNS};
-use crate::kernel::{Lanes, Native, NR, ROW_STRIDE};
+use crate::kernel::row_tile::{Blend, Elements, COLUMNS};
+use crate::kernel::{MR, NR, ROW_STRIDE};
 use crate::layout::blocks::Blocks;
 use crate::layout::Rows8;
 
 /// Columns behind a head's values that the row kernels may read and whose sums nobody takes.
 const SLACK: usize = COLUMNS - NR;
+
+/// Rows of bf16 up to which each meets the whole block by itself.
+pub(super) const ROWS_ONE_BY_ONE: usize = MR;
 
 /// How elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -324,7 +327,8 @@ impl<'a> HeadBlock<'a> {
 
     /// All values as f32, in their order.
     pub(super) fn copy_values(&self, to: &mut [f32]) {
-        self.values().widen(to);
+        let n = BLOCK_KV * self.cache.format.value_width();
+        self.values().widen(&mut to[..n]);
     }
 
     /// Lanes `from..` of the value at a column, at most 8 and from a multiple of 8 on, as f32.
@@ -335,44 +339,124 @@ impl<'a> HeadBlock<'a> {
         }
     }
 
-    /// Dot products of one query row, given in segments of 64 `segment_stride` elements apart, with all 64 keys.
+    /// So many rows at most are taken one by one.
+    pub(super) fn rows_one_by_one(&self) -> usize {
+        match self.cache.format.dtype {
+            // They have a kernel of their own.
+            CacheDType::Int8 => 0,
+            // Tiles of four would have them widened into a copy first.
+            CacheDType::Bf16 => ROWS_ONE_BY_ONE,
+            _ => 2,
+        }
+    }
+
+    /// The keys as a row meets them: where they lie, or copied.
+    pub(super) fn keys_in<'b>(&self, copy: &'b [f32]) -> Elements<'b>
+    where
+        'a: 'b,
+    {
+        match copy {
+            [] => self.keys(),
+            copy => Elements::F32(copy),
+        }
+    }
+
+    /// The values as a row meets them: where they lie, or copied.
+    pub(super) fn values_in<'b>(&self, copy: &'b [f32]) -> Elements<'b>
+    where
+        'a: 'b,
+    {
+        match copy {
+            [] => self.values(),
+            copy => Elements::F32(copy),
+        }
+    }
+
+    /// Dot products of one query row, given in segments of 64 `segment_stride` elements apart, with all 64 keys, times a factor.
     #[inline(never)]
-    pub(super) fn dot(&self, query: &[f32], segment_stride: usize, scores: &mut [f32]) {
+    pub(super) fn dot(
+        &self,
+        keys: Elements<'_>,
+        query: &[f32],
+        segment_stride: usize,
+        factor: f32,
+        scores: &mut [f32; BLOCK_KV],
+    ) {
         let head_dim = self.cache.format.head_dim;
-        let keys = self.keys();
         for (half, scores) in scores.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
             for from in (0..head_dim).step_by(ROW_STRIDE) {
-                let a = &query[from / ROW_STRIDE * segment_stride..][..ROW_STRIDE.min(head_dim - from)];
-                let mut sums = [0.0; COLUMNS];
-                keys.from((half * head_dim + from) * COLUMNS).row_tile(a, COLUMNS, &mut sums);
-                combine(scores, &sums, (from > 0).then_some([1.0; 2]));
+                let n = ROW_STRIDE.min(head_dim - from);
+                let a = &query[from / ROW_STRIDE * segment_stride..][..n];
+                let x = if from > 0 { Some(1.0) } else { None };
+                let z = if from + n == head_dim { factor } else { 1.0 };
+                keys.from((half * head_dim + from) * COLUMNS).row_tile(a, COLUMNS, scores, Blend { x, y: 1.0, z });
             }
         }
     }
 
-    /// Adds the values of columns `from..`, weighted by `p`, to an accumulator: `o = o x + sum y`, or `o = sum`.
+    /// Whether [`HeadBlock::exp_and_weigh`] serves these values.
+    pub(super) fn can_overlap(&self, values: Elements<'_>) -> bool {
+        matches!(values, Elements::F32(_) | Elements::Bf16(_)) && self.cache.format.value_head_dim >= COLUMNS
+    }
+
+    /// Turns the scores of a row into exponentials and adds all values, weighted by them; gives their sum. Only where
+    /// [`HeadBlock::can_overlap`].
     #[inline(never)]
-    pub(super) fn weigh(&self, p: &[f32], from: usize, factors: Option<[f32; 2]>, o: &mut [f32]) {
-        let format = &self.cache.format;
-        let values = self.values();
-        for (panel, o) in o[..format.value_width()].chunks_mut(COLUMNS).enumerate() {
-            let (at, stride) = format.value_lane(panel * COLUMNS);
-            let mut sums = [0.0; COLUMNS];
-            values.from(at + from * stride).row_tile(p, stride, &mut sums);
-            combine(o, &sums, factors);
+    pub(super) fn exp_and_weigh(
+        &self,
+        values: Elements<'_>,
+        t: &mut [f32; BLOCK_KV],
+        m: f32,
+        factors: Option<[f32; 2]>,
+        o: &mut [f32],
+    ) -> f32 {
+        let Some((first, rest)) = o.split_first_chunk_mut() else { return f32::NAN };
+        let l = values.exp_row_tile(t, m, first, blend(factors));
+        if !rest.is_empty() {
+            self.weigh_panels(1, values, t, 0, factors, rest);
+        }
+        l
+    }
+
+    /// Adds the values of columns `from..`, weighted by `p`, to an accumulator: `o = o x + sum y`, or `o = sum`.
+    pub(super) fn weigh(&self, values: Elements<'_>, p: &[f32], from: usize, factors: Option<[f32; 2]>, o: &mut [f32]) {
+        self.weigh_panels(0, values, p, from, factors, o);
+    }
+
+    #[inline(never)]
+    fn weigh_panels(
+        &self,
+        first: usize,
+        values: Elements<'_>,
+        p: &[f32],
+        from: usize,
+        factors: Option<[f32; 2]>,
+        o: &mut [f32],
+    ) {
+        let blend = blend(factors);
+        for (panel, o) in o.chunks_mut(COLUMNS).enumerate() {
+            let (at, stride) = self.cache.format.value_lane((first + panel) * COLUMNS);
+            let values = values.from(at + from * stride);
+            if let Some(o) = o.first_chunk_mut() {
+                values.row_tile(p, stride, o, blend);
+                continue;
+            }
+            // The last panel is narrower: what lies behind it is multiplied and forgotten.
+            let mut wide = [0.0; COLUMNS];
+            for (wide, o) in wide.iter_mut().zip(&*o) {
+                *wide = *o;
+            }
+            values.row_tile(p, stride, &mut wide, blend);
+            for (wide, o) in wide.iter().zip(o) {
+                *o = *wide;
+            }
         }
     }
 }
 
-/// `to = to x + sum y`, each product rounded, or `to = sum`. Factors of 1 change no bit.
-#[inline(always)]
-fn combine(to: &mut [f32], sum: &[f32; COLUMNS], factors: Option<[f32; 2]>) {
-    let Some([x, y]) = factors else {
-        to.copy_from_slice(&sum[..to.len()]);
-        return;
-    };
-    let (x, y) = (Native::splat(x), Native::splat(y));
-    for (to, sum) in to.as_chunks_mut::<4>().0.iter_mut().zip(sum.as_chunks::<4>().0) {
-        Native::load(to).mul(x).add(Native::load(sum).mul(y)).store(to);
+fn blend(factors: Option<[f32; 2]>) -> Blend {
+    match factors {
+        None => Blend::SUMS,
+        Some([x, y]) => Blend { x: Some(x), y, z: 1.0 },
     }
 }

@@ -97,6 +97,11 @@ impl Columns {
     /// All columns, seen by every row.
     pub const ALL: Self = Self { rows: [u64::MAX; MR], from: 0, to: BLOCK_KV, whole: true };
 
+    /// Whether every row sees all columns of the block.
+    pub fn all(&self) -> bool {
+        self.whole && self.from == 0 && self.to == BLOCK_KV
+    }
+
     /// No column is seen.
     pub fn is_empty(&self) -> bool {
         self.from >= self.to

@@ -1,6 +1,6 @@
 //! Sizes of tiles, passes and scratch memory, from the sizes alone. Nothing here can change a bit of the result.
 
-use super::cache::CacheDType;
+use super::cache::{CacheDType, ROWS_ONE_BY_ONE};
 use super::spec::{Source, Spec};
 use super::{mask::MAX_ROWS, operand::Operand, BLOCK_KV};
 use crate::error::{Error, Field, Reason};
@@ -93,9 +93,13 @@ impl Plan {
                 (0, value_width - sizes.value_head_dim / NR * NR)
             }
             Source::Rows { .. } => (0, value_width),
-            Source::Cache(cache) if matches!(cache.format().dtype, CacheDType::F32 | CacheDType::Int8) => (0, 0),
-            Source::Cache(_) if rows == 1 => (0, 0),
-            Source::Cache(_) => (BLOCK_KV * sizes.head_dim, value_width),
+            Source::Cache(cache) => match cache.format().dtype {
+                CacheDType::F32 | CacheDType::Int8 => (0, 0),
+                _ if rows == 1 => (0, 0),
+                CacheDType::Bf16 if rows <= ROWS_ONE_BY_ONE => (0, 0),
+                // One lane more is the slack behind the values.
+                _ => (BLOCK_KV * sizes.head_dim, value_width + 1),
+            },
         };
         let workspace = Workspace::elements(rows_per_tile, groups_at_once, segments, slots, value_width, copied_lanes);
         let workspace = workspace.and_then(|n| n.checked_add(copied_keys as u64)).ok_or(too_large)?;

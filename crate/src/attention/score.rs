@@ -64,21 +64,18 @@ impl Run<'_> {
             if let Some(int8) = cached.int8() {
                 return self.dot_int8(&int8, group, &panels, factor);
             }
-            if self.n == 1 {
-                cached.dot(self.query, self.plan.rows_per_tile * ROW_STRIDE, &mut self.scores[..BLOCK_KV]);
-                return self.multiply(panels, factor);
+            if let Some(cached) = self.cached_by_row(block) {
+                let keys = cached.keys_in(self.key_copy);
+                let stride = self.plan.rows_per_tile * ROW_STRIDE;
+                let rows = self.rows_of(group);
+                for (r, scores) in self.scores.as_chunks_mut().0.iter_mut().enumerate().take(rows) {
+                    let query = &self.query[(group * MR + r) * ROW_STRIDE..];
+                    cached.dot(keys, query, stride, factor.unwrap_or(1.0), scores);
+                }
+                return;
             }
         }
         self.dot_panels(group, block, panels, factor);
-    }
-
-    /// The first row's dot products times a factor.
-    fn multiply(&mut self, panels: Range<usize>, factor: Option<f32>) {
-        let Some(factor) = factor else { return };
-        let factor = Native::splat(factor);
-        for t in self.scores[panels.start * NR..panels.end * NR].as_chunks_mut::<4>().0 {
-            Native::load(t).mul(factor).store(t);
-        }
     }
 
     fn dot_panels(&mut self, group: usize, block: usize, panels: Range<usize>, factor: Option<f32>) {

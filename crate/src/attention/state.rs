@@ -183,6 +183,14 @@ impl<'a> Stack<'a> {
         self.l[at..at + MR].copy_from_slice(&l);
     }
 
+    /// Adds `l y` to the sums of four rows that were joined without theirs.
+    pub fn add_sums(&mut self, slot: usize, group: usize, l: [f32; 4], y: [f32; 4]) {
+        let at = slot * self.rows + group * MR;
+        for (to, (l, y)) in self.l[at..at + MR].iter_mut().zip(l.into_iter().zip(y)) {
+            *to += l * y;
+        }
+    }
+
     /// Makes four rows' state the empty one.
     #[inline(never)]
     pub fn set_empty(&mut self, slot: usize, group: usize) {

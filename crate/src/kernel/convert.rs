@@ -2,6 +2,29 @@
 //!
 //! Written as integer arithmetic on one element, in a shape that vectorises; `core` has no half floats.
 
+use super::Lanes;
+
+/// What widening f16 by lanes needs: the sign and the 28 bits below its copies, 2^112, and an f16's largest exponent in every half.
+static F16_CONSTANTS: [u32; 3] = [0x8fff_ffff, 0x7780_0000, 0x7c00_7c00];
+
+/// The constants in lanes, to be kept across a loop.
+#[derive(Clone, Copy)]
+pub struct F16Constants<L>(pub [L; 3]);
+
+impl<L: Lanes> F16Constants<L> {
+    /// Loads the constants, opaquely as those of [`super::exp::Exp2`]: as literals V8 builds each anew wherever it is used.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self(core::hint::black_box(&F16_CONSTANTS).map(|bits| L::splat(f32::from_bits(bits))))
+    }
+}
+
+impl<L: Lanes> Default for F16Constants<L> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// f16 bits to the f32 of the same value; NaN stays NaN.
 #[inline(always)]
 pub fn f16_to_f32(h: u16) -> f32 {

@@ -8,7 +8,7 @@
 //! stored, or added to what C holds.
 
 use super::gemm_tile::tile_sums;
-use super::row_tile::{Elements, COLUMNS};
+use super::row_tile::{Blend, Elements, COLUMNS};
 use super::{Lanes, MR, NR, ROW_STRIDE};
 use crate::layout::{Abreast, Rows8};
 
@@ -39,7 +39,7 @@ pub fn gemm_block<L: Lanes>(a: &[[f32; A_BLOCK]], b: Columns<'_>, c: &mut [[f32;
 /// One row, as it lies, against the columns.
 pub fn row_block<L: Lanes>(a: &[f32], b: Columns<'_>, c: &mut [f32; COLUMNS], add: bool) {
     let mut sums = [0.0; COLUMNS];
-    Elements::F32(b.as_flattened()).row_tile(a, COLUMNS, &mut sums);
+    Elements::F32(b.as_flattened()).row_tile(a, COLUMNS, &mut sums, Blend::SUMS);
     for (to, sum) in c.as_chunks_mut::<4>().0.iter_mut().zip(sums.as_chunks::<4>().0) {
         let sum = L::load(sum);
         if add { L::load(to).add(sum) } else { sum }.store(to);

@@ -38,6 +38,13 @@ pub struct Merge {
     pub y: [f32; MR],
 }
 
+impl Merge {
+    /// The factors of one row.
+    pub fn of(&self, row: usize) -> [f32; 2] {
+        [self.x[row], self.y[row]]
+    }
+}
+
 impl<L: Lanes> Epilogue<L> for Store {
     #[inline(always)]
     fn apply(&self, _: usize, _: impl FnOnce() -> L, sum: L) -> L {

@@ -99,7 +99,7 @@ pub trait Lanes: Copy {
     /// For `self` = 12582912 + n with n in [-126, 127]: 2^n. Any bits where `self` is not such a number.
     fn power_from_magic(self) -> Self;
     /// Eight f16, given as bits, exactly.
-    fn widen_f16(eight: &[u16; 8]) -> [Self; 2];
+    fn widen_f16(eight: &[u16; 8], constants: &convert::F16Constants<Self>) -> [Self; 2];
     /// Eight bf16, given as bits, exactly.
     fn widen_bf16(eight: &[u16; 8]) -> [Self; 2];
     /// The integers nearest to eight numbers of at most 2^15 - 1 in magnitude, ties to even. Any integers for other numbers.

@@ -132,7 +132,7 @@ impl Lanes for F32x4 {
         Self(self.0.map(|z| f32::from_bits((z.to_bits() << 23).wrapping_add(0x3f80_0000))))
     }
     #[inline(always)]
-    fn widen_f16(eight: &[u16; 8]) -> [Self; 2] {
+    fn widen_f16(eight: &[u16; 8], _: &super::convert::F16Constants<Self>) -> [Self; 2] {
         widen(eight, f16_to_f32)
     }
     #[inline(always)]

@@ -6,7 +6,8 @@
 //! [`super::gemm_tile`]. Eight independent sums hide the latency of an addition; 32 columns side by side are one stream to the
 //! hardware's prefetcher, where four panels of 8 were four short ones: 26 against 16 GB/s beyond L2.
 
-use super::convert::{bf16_to_f32, f16_to_f32};
+use super::convert::{bf16_to_f32, f16_to_f32, F16Constants};
+use super::exp::Exp2;
 use super::{Lanes, Native};
 use crate::layout::blocks::{RowSteps, Stored};
 
@@ -14,13 +15,24 @@ use crate::layout::blocks::{RowSteps, Stored};
 pub const COLUMNS: usize = 32;
 /// Columns of a tile, in eights.
 const EIGHTS: usize = COLUMNS / 8;
+/// Scores of a block.
+const BLOCK: usize = 64;
+/// Exponentials that are begun before the steps that take the ones before them.
+const PART: usize = 32;
+
+/// The sums of a tile.
+type Sums<L> = [[L; 2]; EIGHTS];
 
 /// How eight stored elements become f32.
 trait Element {
     /// What is stored.
     type Stored: Stored;
+    /// What widening needs, to be kept across a loop.
+    type Constants<L: Lanes>: Copy;
+    /// Loads the constants.
+    fn constants<L: Lanes>() -> Self::Constants<L>;
     /// The eight elements as f32, exactly.
-    fn widen<L: Lanes>(eight: &[Self::Stored; 8]) -> [L; 2];
+    fn widen<L: Lanes>(constants: &Self::Constants<L>, eight: &[Self::Stored; 8]) -> [L; 2];
     /// One element as f32, exactly.
     fn widen_one(one: Self::Stored) -> f32;
 }
@@ -34,8 +46,11 @@ struct Bf16;
 
 impl Element for F32 {
     type Stored = f32;
+    type Constants<L: Lanes> = ();
     #[inline(always)]
-    fn widen<L: Lanes>(eight: &[f32; 8]) -> [L; 2] {
+    fn constants<L: Lanes>() {}
+    #[inline(always)]
+    fn widen<L: Lanes>((): &(), eight: &[f32; 8]) -> [L; 2] {
         let [low, high] = halves(eight);
         [L::load(low), L::load(high)]
     }
@@ -45,9 +60,14 @@ impl Element for F32 {
 }
 impl Element for F16 {
     type Stored = u16;
+    type Constants<L: Lanes> = F16Constants<L>;
     #[inline(always)]
-    fn widen<L: Lanes>(eight: &[u16; 8]) -> [L; 2] {
-        L::widen_f16(eight)
+    fn constants<L: Lanes>() -> F16Constants<L> {
+        F16Constants::new()
+    }
+    #[inline(always)]
+    fn widen<L: Lanes>(constants: &F16Constants<L>, eight: &[u16; 8]) -> [L; 2] {
+        L::widen_f16(eight, constants)
     }
     fn widen_one(one: u16) -> f32 {
         f16_to_f32(one)
@@ -55,8 +75,11 @@ impl Element for F16 {
 }
 impl Element for Bf16 {
     type Stored = u16;
+    type Constants<L: Lanes> = ();
     #[inline(always)]
-    fn widen<L: Lanes>(eight: &[u16; 8]) -> [L; 2] {
+    fn constants<L: Lanes>() {}
+    #[inline(always)]
+    fn widen<L: Lanes>((): &(), eight: &[u16; 8]) -> [L; 2] {
         L::widen_bf16(eight)
     }
     fn widen_one(one: u16) -> f32 {
@@ -102,39 +125,122 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// `sums = sum over k of a[k] * self[k * stride ..][..32]`.
+    /// Multiplies a row with them, `to = epilogue(sum over k of a[k] * self[k * stride ..][..32])`.
     #[inline(always)]
-    pub fn row_tile(self, a: &[f32], stride: usize, sums: &mut [f32; COLUMNS]) {
+    pub fn row_tile(self, a: &[f32], stride: usize, to: &mut [f32; COLUMNS], epilogue: Blend) {
         match self {
-            Self::F32(b) => row_tile::<Native, F32>(a, b, stride, sums),
-            Self::F16(b) => row_tile::<Native, F16>(a, b, stride, sums),
-            Self::Bf16(b) => row_tile::<Native, Bf16>(a, b, stride, sums),
+            Self::F32(b) => row_tile::<Native, F32>(a, b, stride, to, epilogue),
+            Self::F16(b) => row_tile::<Native, F16>(a, b, stride, to, epilogue),
+            Self::Bf16(b) => row_tile::<Native, Bf16>(a, b, stride, to, epilogue),
+        }
+    }
+
+    /// As [`Elements::row_tile`] with the stride of a whole panel and `a = exp2(t - m)`, which take the place of the scores t; gives
+    /// their sum. Of f32 and bf16 alone.
+    #[inline(always)]
+    pub fn exp_row_tile(self, t: &mut [f32; BLOCK], m: f32, to: &mut [f32; COLUMNS], epilogue: Blend) -> f32 {
+        match self {
+            Self::F32(b) => exp_row_tile::<Native, F32>(t, m, b, to, epilogue),
+            Self::Bf16(b) => exp_row_tile::<Native, Bf16>(t, m, b, to, epilogue),
+            _ => f32::NAN,
         }
     }
 }
 
+/// What becomes of the sums: `to = sum * y * z`, or `to = (to * x + sum * y) * z`, every operation rounded. Factors of 1 change no bit.
+#[derive(Clone, Copy)]
+pub struct Blend {
+    /// The factor of what is there; none where nothing is.
+    pub x: Option<f32>,
+    /// The factor of the sums.
+    pub y: f32,
+    /// The factor of both.
+    pub z: f32,
+}
+
+impl Blend {
+    /// The sums alone.
+    pub const SUMS: Self = Self { x: None, y: 1.0, z: 1.0 };
+}
+
 #[inline(never)]
-fn row_tile<L: Lanes, E: Element>(a: &[f32], b: &[E::Stored], stride: usize, sums: &mut [f32; COLUMNS]) {
+fn row_tile<L: Lanes, E: Element>(a: &[f32], b: &[E::Stored], stride: usize, to: &mut [f32; COLUMNS], epilogue: Blend) {
     let mut acc = [[L::splat(0.0); 2]; EIGHTS];
+    steps::<L, E>(&E::constants(), a, b, stride, &mut acc);
+    blend(acc, to, epilogue);
+}
+
+#[inline(always)]
+fn steps<L: Lanes, E: Element>(
+    constants: &E::Constants<L>,
+    a: &[f32],
+    b: &[E::Stored],
+    stride: usize,
+    acc: &mut Sums<L>,
+) {
     for (a, b) in RowSteps::new(a, b, stride) {
         let a = L::splat(*a);
-        for eight in 0..EIGHTS {
-            let [low, high] = E::widen::<L>(&b[eight]);
-            acc[eight][0] = a.mul_add(low, acc[eight][0]);
-            acc[eight][1] = a.mul_add(high, acc[eight][1]);
+        for (b, acc) in b.iter().zip(&mut *acc) {
+            let [low, high] = E::widen::<L>(constants, b);
+            acc[0] = a.mul_add(low, acc[0]);
+            acc[1] = a.mul_add(high, acc[1]);
         }
     }
-    for (to, acc) in sums.as_chunks_mut::<4>().0.iter_mut().zip(acc.as_flattened()) {
-        acc.store(to);
+}
+
+#[inline(always)]
+fn blend<L: Lanes>(acc: Sums<L>, to: &mut [f32; COLUMNS], Blend { x, y, z }: Blend) {
+    let (y, z) = (L::splat(y), L::splat(z));
+    let to = to.as_chunks_mut::<4>().0.iter_mut().zip(acc.as_flattened());
+    match x.map(L::splat) {
+        None => to.for_each(|(to, acc)| acc.mul(y).mul(z).store(to)),
+        Some(x) => to.for_each(|(to, acc)| L::load(to).mul(x).add(acc.mul(y)).mul(z).store(to)),
     }
+}
+
+/// As [`row_tile`] with `a = exp2(t - m)`, which take the place of the 64 scores t; gives their sum, in the order of
+/// [`super::reduce::exp_and_sum`].
+///
+/// The second half of the exponentials is begun before the steps of the first, so that memory does not rest while polynomials wait
+/// for their own chains: at 128 MiB a sixth less time. Parts of 8 or 16 were slower in cache.
+#[inline(never)]
+fn exp_row_tile<L: Lanes, E: Element>(
+    t: &mut [f32; BLOCK],
+    m: f32,
+    b: &[E::Stored],
+    to: &mut [f32; COLUMNS],
+    epilogue: Blend,
+) -> f32 {
+    let (exp2, constants) = (Exp2::<L>::new(), E::constants());
+    let m = L::splat(m);
+    let mut acc = [[L::splat(0.0); 2]; EIGHTS];
+    let mut l = L::splat(0.0);
+    // Not known to the compiler, which would load all rows of B first.
+    let part = core::hint::black_box(PART);
+    for from in (0..BLOCK + part).step_by(part) {
+        if let Some(t) = t.get_mut(from..from + part) {
+            for t in t.as_chunks_mut::<4>().0 {
+                let p = exp2.apply(L::load(t).sub(m));
+                p.store(t);
+                l = l.add(p);
+            }
+        }
+        if let Some(done) = from.checked_sub(part) {
+            steps::<L, E>(&constants, &t[done..from], &b[done * COLUMNS..], COLUMNS, &mut acc);
+        }
+    }
+    blend(acc, to, epilogue);
+    let l = l.to_array();
+    (l[0] + l[2]) + (l[1] + l[3])
 }
 
 #[inline(always)]
 fn widen<E: Element>(from: &[E::Stored], to: &mut [f32]) {
     let whole = to.len() / 8 * 8;
     let (eights, rest) = to.split_at_mut(whole);
+    let constants = E::constants();
     for (from, to) in from.as_chunks::<8>().0.iter().zip(eights.as_chunks_mut::<8>().0) {
-        for (half, to) in E::widen::<Native>(from).into_iter().zip(to.as_chunks_mut::<4>().0) {
+        for (half, to) in E::widen::<Native>(&constants, from).into_iter().zip(to.as_chunks_mut::<4>().0) {
             half.store(to);
         }
     }

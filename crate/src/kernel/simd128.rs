@@ -1,5 +1,6 @@
 //! wasm's `v128` as [`Lanes`]; with `relaxed-simd` compiled in, `mul_add` is one relaxed instruction.
 
+use super::convert::F16Constants;
 use super::{IntegerLanes, Lanes};
 use core::arch::wasm32::*;
 
@@ -94,29 +95,24 @@ impl Lanes for F32x4 {
         Self(i32x4_add(i32x4_shl(self.0, 23), u32x4_splat(0x3f80_0000)))
     }
     #[inline(always)]
-    fn widen_f16(eight: &[u16; 8]) -> [Self; 2] {
+    fn widen_f16(eight: &[u16; 8], constants: &F16Constants<Self>) -> [Self; 2] {
         // SAFETY: the reference covers 16 readable bytes, and a wasm load needs no alignment.
         let h = unsafe { v128_load(eight.as_ptr().cast()) };
-        [u32x4_extend_low_u16x8(h), u32x4_extend_high_u16x8(h)].map(|h| {
-            let magnitude = u32x4_shl(v128_and(h, u32x4_splat(0x7fff)), 13);
-            // As f32 these bits are 2^-112 times the value, subnormals included: one exact product.
-            let finite = f32x4_mul(magnitude, u32x4_splat(0x7780_0000));
-            let special = u32x4_gt(magnitude, u32x4_splat(0x0f7f_ffff));
-            let infinite = v128_or(magnitude, v128_and(special, u32x4_splat(0x7f80_0000)));
-            let sign = u32x4_shl(v128_and(h, u32x4_splat(0x8000)), 16);
-            Self(v128_or(v128_bitselect(infinite, finite, special), sign))
+        let [kept, power, exponent] = constants.0.map(|constant| constant.0);
+        let special = v128_and(i16x8_eq(v128_and(h, exponent), exponent), exponent);
+        let halves = [widened(h), widened(special)];
+        // The sign, three copies of it that are dropped, and the magnitude: as f32 2^-112 times the value, subnormals included, so
+        // that one product is exact. What had the largest exponent has 8f after it: the five upper bits more make it that of f32.
+        [0, 1].map(|half| {
+            let scaled = v128_and(i32x4_shr(halves[0][half], 3), kept);
+            Self(v128_or(f32x4_mul(scaled, power), halves[1][half]))
         })
     }
     #[inline(always)]
     fn widen_bf16(eight: &[u16; 8]) -> [Self; 2] {
         // SAFETY: the reference covers 16 readable bytes, and a wasm load needs no alignment.
         let h = unsafe { v128_load(eight.as_ptr().cast()) };
-        let zero = u32x4_splat(0);
-        // Each number's bits above a zero: one interleaving instruction.
-        [
-            Self(i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(zero, h)),
-            Self(i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(zero, h)),
-        ]
+        widened(h).map(Self)
     }
     #[inline(always)]
     fn round(low: Self, high: Self) -> [i16; 8] {
@@ -196,6 +192,13 @@ impl IntegerLanes for I32x4 {
         let even = i32x4_sub(i32x4_sub(even.0, i32x4_shl(odd.0, 8)), offset);
         [even, odd.0].map(|sums| F32x4(f32x4_convert_i32x4(sums)))
     }
+}
+
+/// Each half's bits above a zero: one interleaving instruction for four.
+#[inline(always)]
+fn widened(h: v128) -> [v128; 2] {
+    let zero = u32x4_splat(0);
+    [i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(zero, h), i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(zero, h)]
 }
 
 /// Bit i set where `bytes[i]` is not 0.
