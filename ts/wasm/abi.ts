@@ -135,6 +135,7 @@ export const ATTENTION_FIELDS = [
   ["plan_work", "u32"],
   ["partial", "u32"],
   ["cache", "u32"],
+  ["split_blocks", "u32"],
 ] as const satisfies readonly (readonly [string, keyof typeof KINDS])[];
 
 /** A field's name. */

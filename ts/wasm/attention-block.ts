@@ -49,14 +49,15 @@ const ALIBI_SLOPES = word("alibi_slopes");
 const SINKS = word("sinks");
 const PROGRAM = word("program");
 const PROGRAM_LENGTH = word("program_length");
-const WEIGHTS = word("weights");
+export const WEIGHTS: number = word("weights");
 const WEIGHTS_KIND = word("weights_kind");
 const WEIGHTS_COUNT = word("weights_count");
 const WEIGHTS_EXTRA = word("weights_extra");
-const TAP = word("tap");
+export const TAP: number = word("tap");
 const TAP_STAGE = word("tap_stage");
 const KV_START = word("kv_start");
-const PARTIAL = word("partial");
+export const PARTIAL: number = word("partial");
+export const SPLIT_BLOCKS: number = word("split_blocks");
 
 /** Address of a cache's block. */
 export const CACHE: number = word("cache");

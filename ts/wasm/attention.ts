@@ -4,27 +4,21 @@
  */
 
 import { ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
-import { KIND_ATTENTION, VIEW_POINTER } from "./abi.ts";
+import { VIEW_POINTER } from "./abi.ts";
 import {
   CACHE,
-  HEAD_DIM,
   KEY,
   KV_LEN,
   KV_LENGTHS,
   LSE,
   OUT,
-  PLAN_ATTEND_TILES,
-  PLAN_PACK_TILES,
-  PLAN_PASSES,
-  PLAN_SCRATCH_BYTE_LENGTH,
-  PLAN_WORK,
-  PLAN_WORKSPACE_BYTE_LENGTH,
   type PlacedModifiers,
   Q_LEN,
   Q_OFFSET,
   QUERY,
   SCRATCH,
   SCRATCH_BYTE_LENGTH,
+  SPLIT_BLOCKS,
   VALUE,
   writeLse,
   writeModifiers,
@@ -33,8 +27,9 @@ import {
   writeView,
   writeWeights,
 } from "./attention-block.ts";
+import { blockSteps, runBlock } from "./attention-phases.ts";
 import type { AttentionCall, Destination, Modifiers, Sequences, WeightsCall } from "./call.ts";
-import { PHASE_ATTEND, PHASE_PACK, type Phase, plan, runTiles, type Steps, threadsFor } from "./dispatch.ts";
+import type { Steps } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
 import type { LinearMemory, MemoryViews } from "./memory.ts";
 import { fillInput, newData, type Placed, placeContiguous, placeInput, placeOutput, takeOut } from "./place.ts";
@@ -240,58 +235,6 @@ function writeList(to: Int32Array | Uint32Array, list: readonly number[], at: nu
   for (let i = 0; i < list.length; i++) to[at + i] = list[i]!;
 }
 
-/** Tiles of each pass, and about how much a pass has to do. */
-interface BlockPlan {
-  readonly passes: number;
-  readonly packTiles: number;
-  readonly packWork: number;
-  readonly attendTiles: number;
-  readonly attendWork: number;
-}
-
-/** Plans the attention block at `block` and gives it its scratch memory. */
-function planBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): BlockPlan {
-  plan(instance, KIND_ATTENTION, block, caller);
-  const base = block >>> 2;
-  let u32 = memory.views().u32;
-  const passes = u32[base + PLAN_PASSES]!;
-  const packTiles = u32[base + PLAN_PACK_TILES]!;
-  const attendTiles = u32[base + PLAN_ATTEND_TILES]!;
-  const attendWork = Math.floor(u32[base + PLAN_WORK]! / Math.max(1, passes));
-  // 64 keys of a tile; packing an element takes as long as several multiply-adds.
-  const packWork = Math.floor((packTiles * 64 * u32[base + HEAD_DIM]! * 4) / 1024);
-  const scratchByteLength =
-    u32[base + PLAN_SCRATCH_BYTE_LENGTH]! +
-    (threadsFor(instance, attendWork) - 1) * u32[base + PLAN_WORKSPACE_BYTE_LENGTH]!;
-  const scratch = memory.scratch.allocate(scratchByteLength, caller);
-  u32 = memory.views().u32;
-  u32[base + SCRATCH] = scratch;
-  u32[base + SCRATCH_BYTE_LENGTH] = scratchByteLength;
-  return { passes, packTiles, packWork, attendTiles, attendWork };
-}
-
-/** Plans the attention block at `block`, gives it its scratch memory, and runs all passes. */
-export function runBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): void {
-  const { passes, packTiles, packWork, attendTiles, attendWork } = planBlock(instance, memory, block, caller);
-  for (let pass = 0; pass < passes; pass++) {
-    // The keys of a cache are packed already.
-    if (packTiles > 0) runTiles(instance, KIND_ATTENTION, PHASE_PACK, block, pass, packTiles, packWork, caller);
-    runTiles(instance, KIND_ATTENTION, PHASE_ATTEND, block, pass, attendTiles, attendWork, caller);
-  }
-}
-
-/** As {@link runBlock}, phase by phase. */
-export function* blockSteps(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): Steps<void> {
-  const { passes, packTiles, packWork, attendTiles, attendWork } = planBlock(instance, memory, block, caller);
-  const phase = (phase: number, pass: number, tiles: number, work: number): Phase => {
-    return { kind: KIND_ATTENTION, phase, block, pass, tiles, work };
-  };
-  for (let pass = 0; pass < passes; pass++) {
-    if (packTiles > 0) yield phase(PHASE_PACK, pass, packTiles, packWork);
-    yield phase(PHASE_ATTEND, pass, attendTiles, attendWork);
-  }
-}
-
 /**
  * The one loop over packed sequences: each is a call of its own whose views begin further on. The block holds the
  * whole call; only lengths and pointers change. What is allocated between two steps is free after them.
@@ -327,6 +270,7 @@ function* eachSequence(
     shift(OUT, places.out, qStart, qLen);
     if (lseAddress !== 0) u32[base + LSE + VIEW_POINTER] = lseAddress + qStart * 4;
     if (qOffsetAddress !== 0) u32[base + Q_OFFSET] = qOffsetAddress + s * 4;
+    u32[base + SPLIT_BLOCKS] = 0;
     // Of no use to this plan, and of the size of another one.
     u32[base + SCRATCH] = memory.emptyAddress;
     u32[base + SCRATCH_BYTE_LENGTH] = 0;

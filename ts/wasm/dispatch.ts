@@ -13,6 +13,9 @@ import { outOfMemory } from "./memory.ts";
 /** Phases of the attention kind. */
 export const PHASE_PACK = 0;
 export const PHASE_ATTEND = 1;
+/** In place of the one above, where a tile's keys are shared out too. */
+export const PHASE_SPLIT = 2;
+export const PHASE_MERGE = 3;
 
 /** A phase of a call, all of whose tiles are to be run. */
 export interface Phase {

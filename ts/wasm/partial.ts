@@ -4,8 +4,9 @@
 
 import type { AttentionPart, AttentionPartEdge } from "../part.ts";
 import { VIEW_POINTER } from "./abi.ts";
-import { placeCall, runBlock, writeCall } from "./attention.ts";
+import { placeCall, writeCall } from "./attention.ts";
 import { OUT, writeShard } from "./attention-block.ts";
+import { runBlock } from "./attention-phases.ts";
 import type { AttentionCall } from "./call.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import type { WasmInstance } from "./instance.ts";

@@ -55,17 +55,16 @@ pub fn packed_range(spec: &Spec<'_>, plan: &Plan, block: usize) -> Range<usize> 
     block * width..((block + 1) * width).min(plan.packed_unit)
 }
 
-/// Attends one tile of query rows of one unit, whose packed keys are given.
+/// A tile of query rows of one unit, whose packed keys are given, with its queries copied and nothing attended yet.
 #[inline(never)]
-pub fn attend_tile(
-    spec: &Spec<'_>,
-    plan: &Plan,
-    packed: &[f32],
-    workspace: &mut [f32],
-    outputs: &mut Outputs<'_>,
+pub(super) fn begin<'a>(
+    spec: &'a Spec<'a>,
+    plan: &'a Plan,
+    packed: &'a [f32],
+    workspace: &'a mut [f32],
     unit: usize,
     row_tile: usize,
-) {
+) -> (Run<'a>, Tile<'a>, Stack<'a>) {
     let sizes = &spec.sizes;
     let batch = unit / sizes.num_kv_heads;
     let kv_head = unit % sizes.num_kv_heads;
@@ -77,19 +76,30 @@ pub fn attend_tile(
     let Workspace { query, scores, value_copy, key_copy, m, l, o } = Workspace::new(plan, workspace);
     let mut run = Run { spec, plan, packed, query, scores, at: 0, value_copy, key_copy, batch, kv_head, first, n };
     run.copy_queries();
-    let mut stack = Stack::new(m, l, o, plan.rows_per_tile, n, plan.value_width);
+    let stack = Stack::new(m, l, o, plan.rows_per_tile, n, plan.value_width);
+    (run, tile, stack)
+}
+
+/// Attends one tile of query rows of one unit, whose packed keys are given.
+#[inline(never)]
+pub fn attend_tile(
+    spec: &Spec<'_>,
+    plan: &Plan,
+    packed: &[f32],
+    workspace: &mut [f32],
+    outputs: &mut Outputs<'_>,
+    unit: usize,
+    row_tile: usize,
+) {
+    let (mut run, tile, mut stack) = begin(spec, plan, packed, workspace, unit, row_tile);
 
     if let (Some(shard), Some(partial)) = (&spec.options.shard, outputs.partial.as_mut()) {
         run.partial(&tile, &mut stack, shard, partial);
         return;
     }
-    let groups = 0..n.div_ceil(MR);
-    run.attend(&tile, &mut stack, groups.clone(), false);
-    let poisoned = store_rows(&run, &stack, outputs, 0..n);
-    for g in groups.filter(|g| poisoned >> (g * MR) & 0xf != 0) {
-        run.attend(&tile, &mut stack, g..g + 1, true);
-        store_rows(&run, &stack, outputs, g * MR..n.min((g + 1) * MR));
-    }
+    run.attend(&tile, &mut stack, 0..run.n.div_ceil(MR), false);
+    let poisoned = store_rows(&run, &stack, outputs, 0..run.n);
+    run.attend_poisoned(&tile, &mut stack, outputs, poisoned);
     run.weights(&tile, &stack, outputs);
     run.taps(&tile, outputs);
 }
@@ -120,9 +130,37 @@ pub fn forward(spec: &Spec<'_>, outputs: &mut Outputs<'_>, scratch: &mut [f32]) 
 }
 
 impl Run<'_> {
+    /// Runs the groups of rows again that have a bit set, by the path that leaves hidden keys out.
+    pub(super) fn attend_poisoned(
+        &mut self,
+        tile: &Tile<'_>,
+        stack: &mut Stack<'_>,
+        outputs: &mut Outputs<'_>,
+        poisoned: u64,
+    ) {
+        for g in (0..self.n.div_ceil(MR)).filter(|g| poisoned >> (g * MR) & 0xf != 0) {
+            self.attend(tile, stack, g..g + 1, true);
+            store_rows(self, stack, outputs, g * MR..self.n.min((g + 1) * MR));
+        }
+    }
+
     /// Brings the states of the row groups to their ends, in slot 0.
     fn attend(&mut self, tile: &Tile<'_>, stack: &mut Stack<'_>, groups: Range<usize>, only_visible: bool) {
-        for block in tile.blocks() {
+        self.accumulate(tile, stack, groups.clone(), 0..usize::MAX, only_visible);
+        stack.finish(groups.clone());
+        self.add_sinks(stack, groups);
+    }
+
+    /// Adds the blocks inside `within` to the states of the row groups.
+    pub(super) fn accumulate(
+        &mut self,
+        tile: &Tile<'_>,
+        stack: &mut Stack<'_>,
+        groups: Range<usize>,
+        within: Range<usize>,
+        only_visible: bool,
+    ) {
+        for block in tile.blocks().filter(|block| within.contains(block)) {
             let all = tile.sees_all(block) && self.is_present(block);
             let sight = if all { None } else { self.sight(tile, block) };
             if sight.is_none() && !all {
@@ -133,12 +171,10 @@ impl Run<'_> {
             self.copy_values(block);
             self.visit(stack, place, groups.clone(), block, sight.as_ref(), only_visible);
         }
-        stack.finish(groups.clone());
-        self.add_sinks(stack, groups);
     }
 
     /// Merges each row's sink; padding rows have none.
-    fn add_sinks(&self, stack: &mut Stack<'_>, groups: Range<usize>) {
+    pub(super) fn add_sinks(&self, stack: &mut Stack<'_>, groups: Range<usize>) {
         let sinks = self.spec.options.sinks;
         if sinks.is_empty() {
             return;

@@ -9,6 +9,7 @@
 //! run        one tile at work: score -> values, a block at a time; groups: for many rows; int8: the same in integers
 //! output     out, lse, weights, taps              partial the states of a part
 //! forward    the loops: pack, attend              merge   parts put together
+//! split      a tile's keys cut for threads
 //! ```
 //! `reference` is the same in f64 and three loops.
 
@@ -29,6 +30,7 @@ mod run;
 mod score;
 pub mod shard;
 pub mod spec;
+pub mod split;
 pub mod state;
 mod values;
 

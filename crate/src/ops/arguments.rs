@@ -130,6 +130,12 @@ pub fn product(sizes: &[usize]) -> Result<usize, Error> {
     product.filter(|n| *n <= u32::MAX as usize / 4).ok_or(Error::new(Reason::Size, Field::Call))
 }
 
+/// The product of sizes, at most `usize::MAX`: a count of things to do.
+#[inline(never)]
+pub fn amount(sizes: &[usize]) -> usize {
+    sizes.iter().fold(1, |product: usize, size| product.saturating_mul(*size))
+}
+
 fn exact<'a, T>(data: &'a [T], sizes: &[usize]) -> Result<&'a [T], Error> {
     if data.len() == product(sizes)? {
         Ok(data)

@@ -13,7 +13,7 @@
 
 use super::sum::BLOCK;
 use super::weighted_sum::{column_sums, row_sum, CHUNK, SEGMENTS_SUM};
-use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::row::{row, row_of, row_of_mut, Step};
 use core::ops::Range;
@@ -125,6 +125,10 @@ impl<'a> Operator<'a> for AverageMaximum<'a> {
     fn plan(&self) -> Result<Plan, Error> {
         let workspace = if self.along_channels { SEGMENTS_SUM } else { 0 };
         Ok(Plan { shared: 0, workspace, tiles: [0, product(&[self.batch, self.per_batch()])?] })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.batch, self.channels, self.places, 4])
     }
 
     fn run(&self, out: &mut [Output<'_>], scratch: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {

@@ -1,9 +1,12 @@
 //! Half floats to f32, exactly: what every operator but attention does to half-precision operands first.
 
-use super::{outputs, Arguments, Input, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, Arguments, Input, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::convert::{bf16_to_f32, f16_to_f32};
 use core::ops::Range;
+
+/// Elements of a tile.
+const TILE: usize = 1 << 14;
 
 /// Integer: the count. Input: f16 or bf16 as bits. Output: f32.
 pub struct Convert<'a> {
@@ -21,15 +24,20 @@ impl<'a> Operator<'a> for Convert<'a> {
     }
 
     fn plan(&self) -> Result<Plan, Error> {
-        Ok(Plan { tiles: [0, 1], ..Plan::default() })
+        Ok(Plan { tiles: [0, self.count.div_ceil(TILE)], ..Plan::default() })
     }
 
-    fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, _: usize, _: Range<usize>) -> Result<(), Error> {
+    fn work(&self) -> usize {
+        amount(&[self.count, 4])
+    }
+
+    fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {
         let [out] = outputs(out)?;
-        let out = out.f32(&[self.count])?;
+        let range = (tiles.start * TILE).min(self.count)..(tiles.end * TILE).min(self.count);
+        let out = &mut out.f32(&[self.count])?[range.clone()];
         match self.input {
-            Input::F16(bits) => out.iter_mut().zip(bits).for_each(|(out, bits)| *out = f16_to_f32(*bits)),
-            Input::Bf16(bits) => out.iter_mut().zip(bits).for_each(|(out, bits)| *out = bf16_to_f32(*bits)),
+            Input::F16(bits) => out.iter_mut().zip(&bits[range]).for_each(|(out, bits)| *out = f16_to_f32(*bits)),
+            Input::Bf16(bits) => out.iter_mut().zip(&bits[range]).for_each(|(out, bits)| *out = bf16_to_f32(*bits)),
             _ => {}
         }
         Ok(())

@@ -13,7 +13,7 @@
 //! Loop: a tile is one row of one output channel. Each tap adds its row of x, moved by its column, to the sums, which stay in the
 //! first cache: only the columns it can reach, so that no zeros are laid round the plane and no weight ever meets one.
 
-use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::row::{row, row_of, row_of_mut, Step};
 use core::ops::Range;
@@ -95,6 +95,10 @@ impl<'a> Operator<'a> for Convolution<'a> {
     fn plan(&self) -> Result<Plan, Error> {
         let rows = if self.width == 0 { 0 } else { product(&[self.batch, self.outer, self.height])? };
         Ok(Plan { tiles: [0, rows], ..Plan::default() })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.batch, self.outer, self.inner, self.height * self.width, self.kernel[0] * self.kernel[1], 2])
     }
 
     fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {

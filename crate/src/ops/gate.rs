@@ -9,7 +9,7 @@
 //!
 //! Source: Hu, Shen and Sun 2018 (per channel); Woo et al. 2018 (per channel, then per place).
 
-use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::row::{row, row_of, row_of_mut, Step};
 use core::ops::Range;
@@ -96,6 +96,10 @@ impl<'a> Operator<'a> for Gate<'a> {
     fn plan(&self) -> Result<Plan, Error> {
         let rows = if self.x.is_some() { product(&[self.batch, self.channels])? } else { 0 };
         Ok(Plan { tiles: [self.batch, rows], ..Plan::default() })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.batch, self.channels, self.places, 8])
     }
 
     fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, phase: usize, tiles: Range<usize>) -> Result<(), Error> {

@@ -21,7 +21,7 @@
 
 use super::activation::Activation;
 use super::linear::{Linear, Weight};
-use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::row_tile::COLUMNS;
 use crate::kernel::{Lanes, Native};
@@ -183,6 +183,10 @@ impl<'a> Operator<'a> for Gru<'a> {
             workspace: own.checked_add(linear.workspace).ok_or(Error::new(Reason::Size, Field::Call))?,
             tiles: [columns, self.batch.div_ceil(TILE_ROWS)],
         })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.batch, self.time, self.hidden, 3 * self.hidden])
     }
 
     fn run(

@@ -14,7 +14,7 @@
 //! there: so W is gone through once for 256 rows, and nothing of its size has to be kept.
 
 use super::activation::Activation;
-use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::gemm_block::{copy_row, gemm_block, pack_columns, row_block, row_by_rows, A_BLOCK};
 use crate::kernel::row_tile::COLUMNS;
@@ -244,6 +244,10 @@ impl<'a> Operator<'a> for Linear<'a> {
         })
     }
 
+    fn work(&self) -> usize {
+        amount(&[self.groups, self.rows, self.weight.inner, self.weight.outer])
+    }
+
     fn run(&self, out: &mut [Output<'_>], scratch: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {
         let [y] = outputs(out)?;
         let y = y.f32(&[self.groups, self.rows, self.weight.outer])?;
@@ -276,6 +280,10 @@ impl<'a> Operator<'a> for PackWeight<'a> {
 
     fn plan(&self) -> Result<Plan, Error> {
         Ok(Plan { shared: 0, workspace: 0, tiles: [0, product(&[self.weight_groups, self.weight.columns()])?] })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.weight_groups, self.weight.inner, self.weight.outer, 4])
     }
 
     fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {

@@ -24,7 +24,7 @@ pub mod softmax;
 pub mod sum;
 pub mod weighted_sum;
 
-pub use arguments::{outputs, product, Arguments, Input, Output, Plan, Scratch, PHASES};
+pub use arguments::{amount, outputs, product, Arguments, Input, Output, Plan, Scratch, PHASES};
 
 use crate::error::{Error, Field, Reason};
 use core::ops::Range;

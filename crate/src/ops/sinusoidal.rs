@@ -12,7 +12,7 @@
 //!
 //! Loop: a tile is 16 positions. A frequency is made once for the tile and meets its positions; the rows are added to every batch row.
 
-use super::{outputs, product, row, Arguments, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, product, row, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::power::{power, square_root};
 use crate::kernel::sin_cos::sin_cos_f32;
@@ -68,6 +68,11 @@ impl<'a> Operator<'a> for Sinusoidal<'a> {
     fn plan(&self) -> Result<Plan, Error> {
         let [_, seq, dim] = self.sizes;
         Ok(Plan { workspace: product(&[TILE_ROWS.min(seq), dim])?, tiles: [0, seq.div_ceil(TILE_ROWS)], shared: 0 })
+    }
+
+    fn work(&self) -> usize {
+        let [batch, seq, dim] = self.sizes;
+        amount(&[batch + 16, seq, dim, 4])
     }
 
     fn run(&self, out: &mut [Output<'_>], scratch: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {

@@ -23,7 +23,7 @@
 //! cache. 1000 x 1000 took 1.7 ns an element along axis 1 and 3.7 along axis 0 (4 neighbours side by side: 9).
 
 use super::sum::{TreeSum, BLOCK};
-use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::exp::Exp2;
 use crate::kernel::ln::{ln, log_sum_exp};
@@ -299,6 +299,10 @@ impl<'a> Operator<'a> for Softmax<'a> {
             workspace: product(&[ROWS.min(self.inner), self.pitch()])?,
             tiles: [0, product(&[self.outer, self.inner.div_ceil(ROWS)])?],
         })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.outer, self.length, self.inner, 16])
     }
 
     fn run(&self, out: &mut [Output<'_>], scratch: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {

@@ -13,7 +13,7 @@
 //! statistics pooling of Okabe, Koshinaka and Shinoda 2018.
 
 use super::sum::{block_sum, TreeSum, BLOCK};
-use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::row::{row, row_of, Step};
 use crate::kernel::{Native, CANONICAL_NAN};
@@ -154,6 +154,10 @@ impl<'a> Operator<'a> for WeightedSum<'a> {
     fn plan(&self) -> Result<Plan, Error> {
         let workspace = if self.over_channels { SEGMENTS_SUM } else { 0 };
         Ok(Plan { shared: 0, workspace, tiles: [0, product(&[self.batch, self.per_batch()])?] })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.batch, self.channels, self.places, 4])
     }
 
     fn run(&self, out: &mut [Output<'_>], scratch: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {

@@ -9,6 +9,7 @@ use crate::attention::bit_mask::BitMask;
 use crate::attention::operand::{Operand, Target};
 use crate::attention::plan::Plan;
 use crate::attention::spec::{Options, Outputs, Sizes, Spec, Tap, Weights, Window};
+use crate::attention::split::Splits;
 use crate::error::{Error, Field, Reason};
 use crate::layout::{stride, Shape, View, ViewMut};
 
@@ -21,10 +22,12 @@ pub struct AttentionArgs {
     cache: Option<CacheArgs>,
 }
 
-/// A call's scratch memory: packed keys, then a workspace for each thread.
+/// A call's scratch memory: packed keys, states of splits, then a workspace for each thread.
 pub struct Scratch {
     packed: *mut f32,
     packed_len: usize,
+    states: *mut f32,
+    states_len: usize,
     workspace: *mut f32,
     workspace_len: usize,
 }
@@ -196,19 +199,24 @@ impl AttentionArgs {
     }
 
     /// Writes the plan's numbers into the block.
-    pub fn write_plan(&mut self, plan: &Plan) -> Result<(), Error> {
+    pub fn write_plan(&self, spec: &Spec<'_>, plan: &Plan) -> Result<(), Error> {
+        let mut block = self.block;
         let too_large = Error::new(Reason::Size, Field::Scratch);
         let number = |n: Option<usize>| n.and_then(|n| u32::try_from(n).ok()).ok_or(too_large);
-        self.block.plan_scratch_byte_length = number(plan.scratch().checked_mul(4))?;
-        self.block.plan_passes = number(Some(plan.passes))?;
+        let states = self.states(spec, plan)?;
+        block.plan_scratch_byte_length = number(plan.scratch().checked_add(states).and_then(|n| n.checked_mul(4)))?;
+        block.plan_passes = number(Some(plan.passes))?;
         // Products of sizes that fit; computed in usize they could still wrap.
-        self.block.plan_pack_tiles = number(Some(plan.pack_tiles()))?;
-        self.block.plan_attend_tiles = number(plan.units_per_pass.checked_mul(plan.row_tiles))?;
-        self.block.plan_workspace_byte_length = number(stride(plan.workspace).checked_mul(4))?;
-        self.block.plan_work = work(&self.sizes(), self.block.flags & flag::CAUSAL != 0);
+        block.plan_pack_tiles = number(Some(plan.pack_tiles()))?;
+        block.plan_attend_tiles = number(plan.units_per_pass.checked_mul(plan.row_tiles))?;
+        block.plan_workspace_byte_length = number(stride(plan.workspace).checked_mul(4))?;
+        // The mean of the heads is summed in their order, across tiles: those are not to be shared.
+        let in_order = self.block.weights != 0 && self.block.weights_kind == weights_kind::HEAD_MEAN;
+        let causal = self.block.flags & flag::CAUSAL != 0;
+        block.plan_work = if in_order { 0 } else { work(&self.sizes(), causal) };
         // SAFETY: as in `read`; no reference to the block is held here.
         let place = unsafe { self.at.slice_mut::<Block>() };
-        place[0] = self.block;
+        place[0] = block;
         Ok(())
     }
 
@@ -367,16 +375,33 @@ impl AttentionArgs {
         })
     }
 
+    /// How the tiles are split, if they are.
+    pub fn splits(&self, spec: &Spec<'_>, plan: &Plan) -> Result<Option<Splits>, Error> {
+        match self.block.split_blocks {
+            0 => Ok(None),
+            blocks => Splits::new(spec, plan, blocks as usize).map(Some).ok_or(Error::new(Reason::Value, Field::Call)),
+        }
+    }
+
+    /// Elements of the splits' states.
+    fn states(&self, spec: &Spec<'_>, plan: &Plan) -> Result<usize, Error> {
+        let states = self.splits(spec, plan)?.map_or(Some(0), |splits| splits.states(plan));
+        states.ok_or(Error::new(Reason::Size, Field::Scratch))
+    }
+
     /// The scratch memory as one thread sees it, large enough for the plan.
-    pub fn scratch(&self, plan: &Plan, thread: u32) -> Result<Scratch, Error> {
+    pub fn scratch(&self, spec: &Spec<'_>, plan: &Plan, thread: u32) -> Result<Scratch, Error> {
         let bytes = u64::from(self.block.scratch_byte_length);
-        let before = thread as u64 * stride(plan.workspace) as u64;
-        if bytes < (plan.scratch() as u64 + before) * 4 {
+        let states_len = self.states(spec, plan)?;
+        let before = u64::from(thread) * stride(plan.workspace) as u64;
+        if bytes < (plan.scratch() as u64 + states_len as u64 + before) * 4 {
             return Err(Error::new(Reason::Bounds, Field::Scratch));
         }
         let packed = Span::new(self.block.scratch, bytes, 16, Field::Scratch)?.pointer::<f32>();
-        let workspace = packed.wrapping_add(plan.packed + before as usize);
-        Ok(Scratch { packed, packed_len: plan.packed, workspace, workspace_len: plan.workspace })
+        let states = packed.wrapping_add(plan.packed);
+        let workspace = states.wrapping_add(states_len + before as usize);
+        let workspace_len = plan.workspace;
+        Ok(Scratch { packed, packed_len: plan.packed, states, states_len, workspace, workspace_len })
     }
 }
 
@@ -395,6 +420,21 @@ impl Scratch {
         // SAFETY: inside the scratch span, which overlaps no operand; ranges of different tiles are disjoint, and a tile
         // drops its slice before the next begins.
         unsafe { core::slice::from_raw_parts_mut(self.packed.add(from), len) }
+    }
+
+    /// States of splits to read.
+    pub fn states(&self, from: usize, len: usize) -> &[f32] {
+        assert!(from <= self.states_len && len <= self.states_len - from);
+        // SAFETY: as in `packed`; nobody writes states while they are merged.
+        unsafe { core::slice::from_raw_parts(self.states.add(from), len) }
+    }
+
+    /// A split's state to write. Each tile of the split phase has its own.
+    #[allow(clippy::mut_from_ref)]
+    pub fn state_mut(&self, from: usize, len: usize) -> &mut [f32] {
+        assert!(from <= self.states_len && len <= self.states_len - from);
+        // SAFETY: as in `packed_mut`.
+        unsafe { core::slice::from_raw_parts_mut(self.states.add(from), len) }
     }
 
     /// The workspace of the tile that is running.

@@ -113,6 +113,8 @@ pub struct Block {
     pub partial: u32,
     /// A `CacheBlock`, where keys and values are those of a cache; `key` and `value` are then not looked at.
     pub cache: u32,
+    /// Blocks of a split, a power of two from 2: then the split and the merging phase run in place of the attending one.
+    pub split_blocks: u32,
 }
 
 macro_rules! offsets {
@@ -128,5 +130,5 @@ offsets! {
     q_offset kv_lengths q_lengths alibi_slopes sinks program program_length
     weights weights_kind weights_count weights_extra tap tap_stage
     scratch scratch_byte_length plan_scratch_byte_length plan_passes plan_pack_tiles plan_attend_tiles plan_workspace_byte_length plan_work partial
-    cache
+    cache split_blocks
 }

@@ -22,6 +22,7 @@ mod questions;
 use crate::attention::forward::{attend_tile, pack_block, packed_range};
 use crate::attention::merge::merge_row;
 use crate::attention::plan::Plan;
+use crate::attention::split::{attend_split, merge_splits};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{exp::exp2, tanh::tanh, Lanes, Native};
 use abi::{AttentionArgs, FunctionArgs};
@@ -36,6 +37,8 @@ const KIND_OPERATOR: u32 = 4;
 const KIND_CACHE: u32 = 5;
 const PHASE_PACK: u32 = 0;
 const PHASE_ATTEND: u32 = 1;
+const PHASE_SPLIT: u32 = 2;
+const PHASE_MERGE: u32 = 3;
 
 /// What this module does; the linker drops the rest.
 const ATTENTION: bool = cfg!(feature = "attention");
@@ -81,6 +84,8 @@ pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32, thre
         _ if !ATTENTION => Err(UNKNOWN),
         (KIND_ATTENTION, PHASE_PACK) => pack_keys(args, pass, from, to),
         (KIND_ATTENTION, PHASE_ATTEND) => attend(args, pass, from, to, thread),
+        (KIND_ATTENTION, PHASE_SPLIT) => attend_splits(args, pass, from, to, thread),
+        (KIND_ATTENTION, PHASE_MERGE) => merge_tiles(args, pass, from, to, thread),
         (KIND_FUNCTION, 0) => apply_function(args),
         (KIND_MERGE, 0) => merge(args, from, to, thread),
         (KIND_CACHE, 0) => CacheCall::read(args).and_then(|call| call.append()),
@@ -90,9 +95,9 @@ pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32, thre
 }
 
 fn plan_attention(args: u32) -> Result<(), Error> {
-    let mut args = AttentionArgs::read(args)?;
-    let plan = Plan::new(&args.spec()?)?;
-    args.write_plan(&plan)
+    let args = AttentionArgs::read(args)?;
+    let spec = args.spec()?;
+    args.write_plan(&spec, &Plan::new(&spec)?)
 }
 
 /// The unit and the tile inside it, or `None` past the pass's end.
@@ -106,7 +111,7 @@ fn pack_keys(args: u32, pass: u32, from: u32, to: u32) -> Result<(), Error> {
     let args = AttentionArgs::read(args)?;
     let spec = args.spec()?;
     let plan = Plan::new(&spec)?;
-    let scratch = args.scratch(&plan, 0)?;
+    let scratch = args.scratch(&spec, &plan, 0)?;
     for tile in from..to {
         let Some((unit, local, block)) = split(&plan, args.sizes().units(), pass, tile, plan.blocks) else { break };
         let range = packed_range(&spec, &plan, block);
@@ -122,13 +127,54 @@ fn attend(args: u32, pass: u32, from: u32, to: u32, thread: u32) -> Result<(), E
     let plan = Plan::new(&spec)?;
     let mut outputs = args.outputs()?;
     spec.expect_outputs(&outputs)?;
-    let scratch = args.scratch(&plan, thread)?;
+    let scratch = args.scratch(&spec, &plan, thread)?;
     for tile in from..to {
         let Some((unit, local, row_tile)) = split(&plan, args.sizes().units(), pass, tile, plan.row_tiles) else {
             break;
         };
         let packed = scratch.packed(local * plan.packed_unit, plan.packed_unit);
         attend_tile(&spec, &plan, packed, scratch.workspace_mut(), &mut outputs, unit, row_tile);
+    }
+    Ok(())
+}
+
+/// Tiles of the split phase: those of the attending one, each as many times as it has splits.
+fn attend_splits(args: u32, pass: u32, from: u32, to: u32, thread: u32) -> Result<(), Error> {
+    let args = AttentionArgs::read(args)?;
+    let spec = args.spec()?;
+    let plan = Plan::new(&spec)?;
+    let splits = args.splits(&spec, &plan)?.ok_or(UNKNOWN)?;
+    let scratch = args.scratch(&spec, &plan, thread)?;
+    for tile in from..to {
+        let (whole, part) = (tile / splits.count.max(1) as u32, tile as usize % splits.count.max(1));
+        let Some((unit, local, row_tile)) = split(&plan, args.sizes().units(), pass, whole, plan.row_tiles) else {
+            break;
+        };
+        let packed = scratch.packed(local * plan.packed_unit, plan.packed_unit);
+        let state = scratch.state_mut(tile as usize * splits.state, splits.state);
+        attend_split(&spec, &plan, &splits, packed, scratch.workspace_mut(), state, [unit, row_tile, part]);
+    }
+    Ok(())
+}
+
+/// Tiles of the phase that merges splits: those of the attending one.
+fn merge_tiles(args: u32, pass: u32, from: u32, to: u32, thread: u32) -> Result<(), Error> {
+    let args = AttentionArgs::read(args)?;
+    let spec = args.spec()?;
+    let plan = Plan::new(&spec)?;
+    let splits = args.splits(&spec, &plan)?.ok_or(UNKNOWN)?;
+    let mut outputs = args.outputs()?;
+    spec.expect_outputs(&outputs)?;
+    let scratch = args.scratch(&spec, &plan, thread)?;
+    for tile in from..to {
+        let Some((unit, local, row_tile)) = split(&plan, args.sizes().units(), pass, tile, plan.row_tiles) else {
+            break;
+        };
+        let packed = scratch.packed(local * plan.packed_unit, plan.packed_unit);
+        let size = splits.count * splits.state;
+        let states = scratch.states(tile as usize * size, size);
+        let place = [unit, row_tile];
+        merge_splits(&spec, &plan, &splits, packed, scratch.workspace_mut(), states, &mut outputs, place);
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ use crate::error::{Error, Field, Reason};
 use crate::kernel::pack::pack_panel;
 use crate::kernel::{Native, CANONICAL_NAN, MR, NR};
 use crate::layout::{Shape, View, ViewMut};
-use crate::ops::{outputs, product as product_of, Arguments, Operator, Output, Plan, Scratch};
+use crate::ops::{amount, outputs, product as product_of, Arguments, Operator, Output, Plan, Scratch};
 use core::ops::Range;
 use normalize::Normalize;
 use product::Values;
@@ -254,6 +254,17 @@ impl<'a> Operator<'a> for Pooling<'a> {
                 product_of(&[self.batch, self.heads, self.q_len.div_ceil(MR)])?,
             ],
         })
+    }
+
+    fn work(&self) -> usize {
+        let per_feature = match self.score {
+            Score::Dot(_) => 1,
+            Score::Distance(_) => 2,
+            // A division, or a layer, for every feature.
+            Score::Additive(_) | Score::Network(_) => 32,
+        };
+        let pair = amount(&[self.features, per_feature]).saturating_add(self.value.shape().width + 32);
+        amount(&[self.batch, self.heads, self.q_len, self.kv_len, pair])
     }
 
     fn run(

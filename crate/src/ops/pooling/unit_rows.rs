@@ -9,7 +9,7 @@
 use crate::error::Error;
 use crate::kernel::{Lanes, Native};
 use crate::ops::sum::{TreeSum, BLOCK};
-use crate::ops::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use crate::ops::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use core::ops::Range;
 
 /// Integers: rows, width. Input: x. Output: y of the same shape.
@@ -29,6 +29,10 @@ impl<'a> Operator<'a> for UnitRows<'a> {
 
     fn plan(&self) -> Result<Plan, Error> {
         Ok(Plan { tiles: [0, self.rows], ..Plan::default() })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.rows, self.width, 8])
     }
 
     fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {

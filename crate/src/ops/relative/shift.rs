@@ -6,7 +6,7 @@
 use crate::attention::spec::default_scale;
 use crate::error::{Error, Field, Reason};
 use crate::ops::row::{self, Rows};
-use crate::ops::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use crate::ops::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use core::ops::Range;
 
 /// Integers: batch, heads, q_len, kv_len, n, x is `[batch, q_len, heads, n]`, clipped, first (i32), head_dim for a scale of
@@ -36,6 +36,10 @@ impl<'a> Operator<'a> for RelativeShift<'a> {
 
     fn plan(&self) -> Result<Plan, Error> {
         Ok(Plan { tiles: [0, product(&[self.batch, self.rows.heads])?], ..Plan::default() })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.batch, self.rows.heads, self.rows.seq, self.kv_len, 4])
     }
 
     fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {

@@ -13,7 +13,7 @@
 
 use crate::error::{Error, Field, Reason};
 use crate::kernel::power::log2;
-use crate::ops::{outputs, product, row, Arguments, Operator, Output, Plan, Scratch};
+use crate::ops::{amount, outputs, product, row, Arguments, Operator, Output, Plan, Scratch};
 use core::ops::Range;
 
 /// How distances become buckets.
@@ -102,6 +102,10 @@ impl<'a> Operator<'a> for T5Bias<'a> {
     fn plan(&self) -> Result<Plan, Error> {
         let any = usize::from(self.distances() > 0);
         Ok(Plan { shared: product(&[self.heads, self.distances()])?, workspace: 0, tiles: [any, any * self.q_len] })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.heads, self.q_len, self.kv_len, 4])
     }
 
     fn run(

@@ -13,7 +13,7 @@ use crate::error::{Error, Field, Reason};
 use crate::kernel::{Native, ROW_STRIDE};
 use crate::ops::row::{self, Rows};
 use crate::ops::sum::sum;
-use crate::ops::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use crate::ops::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use core::ops::Range;
 
 /// Integers: batch, heads, q_len, kv_len, n, dim, rows are `[batch, q_len, heads, dim]`, first (i32). Inputs: weights, v, a. Output: y.
@@ -76,6 +76,10 @@ impl<'a> Operator<'a> for RelativeValue<'a> {
     fn plan(&self) -> Result<Plan, Error> {
         let tiles = product(&[self.batch, self.rows.heads])?;
         Ok(Plan { shared: 0, workspace: product(&[2, self.rows.width])?, tiles: [0, tiles] })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.batch, self.rows.heads, self.rows.seq, self.kv_len, 4])
     }
 
     fn run(&self, out: &mut [Output<'_>], scratch: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {

@@ -16,7 +16,7 @@ pub mod frequencies;
 
 use self::frequencies::{Frequencies, RopeParameters, Scaling};
 use super::row::{self, Rows};
-use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::canonical;
 use core::ops::Range;
@@ -189,6 +189,10 @@ impl<'a> Operator<'a> for Rotary<'a> {
         let rows = self.positions();
         let workspace = product(&[TILE_ROWS.min(rows), self.parameters.rotary_dim])?;
         Ok(Plan { shared: 0, workspace, tiles: [0, rows.div_ceil(TILE_ROWS)] })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.batch, self.rows.seq, self.rows.heads * self.rows.width + 16 * self.parameters.rotary_dim, 4])
     }
 
     fn run(&self, out: &mut [Output<'_>], scratch: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {

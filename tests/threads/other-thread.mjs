@@ -1,0 +1,48 @@
+// The package's thread with something in its way, as workerData says: it counts, dawdles, fails, hangs, or never answers.
+import { parentPort, workerData } from "node:worker_threads";
+
+const { how, thread = 1, counts } = workerData;
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+let draws = thread;
+/** A pause of up to two milliseconds: Marsaglia's xorshift, so that each is another one and every run has the same. */
+function dawdle() {
+  draws ^= draws << 13;
+  draws ^= draws >>> 17;
+  draws ^= draws << 5;
+  if ((draws & 7) === 0) Atomics.wait(pause, 0, 0, 1 + (draws >>> 31));
+}
+
+const before = {
+  dawdles: dawdle,
+  fails() {
+    throw new Error("this thread fails");
+  },
+  hangs() {
+    Atomics.wait(pause, 0, 0);
+  },
+};
+
+if (how === "throws") throw new Error("this thread does not start");
+if (how === "silent") parentPort.on("message", () => {});
+else {
+  const Real = WebAssembly.Instance;
+  WebAssembly.Instance = function Instance(module, imports) {
+    if (counts !== undefined) {
+      const counted = new Int32Array(counts);
+      const run = (_kind, _phase, _block, _pass, from, to) => {
+        dawdle();
+        for (let tile = from; tile < to; tile++) Atomics.add(counted, tile, 1);
+        return 0;
+      };
+      return { exports: { run, __stack_pointer: { value: 0 } } };
+    }
+    const { exports } = new Real(module, imports);
+    const run = (...args) => {
+      before[how]();
+      return exports.run(...args);
+    };
+    return { exports: { ...exports, run } };
+  };
+  await import(new URL("../../dist/thread-node.js", import.meta.url).href);
+}

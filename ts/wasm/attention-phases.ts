@@ -1,0 +1,119 @@
+/**
+ * A filled attention block at work: its plan, its scratch memory, and its phases.
+ */
+
+import { KIND_ATTENTION } from "./abi.ts";
+import {
+  HEAD_DIM,
+  KV_LEN,
+  PARTIAL,
+  PLAN_ATTEND_TILES,
+  PLAN_PACK_TILES,
+  PLAN_PASSES,
+  PLAN_SCRATCH_BYTE_LENGTH,
+  PLAN_WORK,
+  PLAN_WORKSPACE_BYTE_LENGTH,
+  SCRATCH,
+  SCRATCH_BYTE_LENGTH,
+  SPLIT_BLOCKS,
+  TAP,
+  WEIGHTS,
+} from "./attention-block.ts";
+import {
+  drive,
+  PHASE_ATTEND,
+  PHASE_MERGE,
+  PHASE_PACK,
+  PHASE_SPLIT,
+  type Phase,
+  plan,
+  runTiles,
+  type Steps,
+  threadsFor,
+} from "./dispatch.ts";
+import type { WasmInstance } from "./instance.ts";
+import type { LinearMemory } from "./memory.ts";
+
+/** Tiles of each pass, and about how much a pass has to do. */
+interface BlockPlan {
+  readonly passes: number;
+  readonly packTiles: number;
+  readonly packWork: number;
+  readonly attendTiles: number;
+  readonly attendWork: number;
+  /** Parts that a tile's keys are cut into; 1: they are not. */
+  readonly splits: number;
+}
+
+/** Plans the attention block at `block` and gives it its scratch memory. */
+function planBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): BlockPlan {
+  plan(instance, KIND_ATTENTION, block, caller);
+  const base = block >>> 2;
+  let u32 = memory.views().u32;
+  const passes = u32[base + PLAN_PASSES]!;
+  const packTiles = u32[base + PLAN_PACK_TILES]!;
+  const attendTiles = u32[base + PLAN_ATTEND_TILES]!;
+  const attendWork = Math.floor(u32[base + PLAN_WORK]! / Math.max(1, passes));
+  // 64 keys of a tile; packing an element takes as long as several multiply-adds.
+  const packWork = Math.floor((packTiles * 64 * u32[base + HEAD_DIM]! * 4) / 1024);
+  const threads = threadsFor(instance, attendWork);
+  const splits = threads === 1 ? 1 : splitBlock(u32, base, attendTiles, threads);
+  if (splits > 1) plan(instance, KIND_ATTENTION, block, caller);
+  const scratchByteLength =
+    u32[base + PLAN_SCRATCH_BYTE_LENGTH]! + (threads - 1) * u32[base + PLAN_WORKSPACE_BYTE_LENGTH]!;
+  const scratch = memory.scratch.allocate(scratchByteLength, caller);
+  u32 = memory.views().u32;
+  u32[base + SCRATCH] = scratch;
+  u32[base + SCRATCH_BYTE_LENGTH] = scratchByteLength;
+  return { passes, packTiles, packWork, attendTiles, attendWork, splits };
+}
+
+/** Tiles that a thread should find at least, so that all end at about the same time. */
+const TILES_PER_THREAD = 16;
+
+/** Cuts the keys of few tiles at aligned blocks, so that threads can share them; how many parts each tile has. */
+function splitBlock(u32: Uint32Array, base: number, tiles: number, threads: number): number {
+  const blocks = Math.ceil(u32[base + KV_LEN]! / 64);
+  const wanted = (blocks * tiles) / (TILES_PER_THREAD * threads);
+  const inOrder = u32[base + WEIGHTS]! | u32[base + TAP]! | u32[base + PARTIAL]!;
+  if (wanted >= blocks || inOrder !== 0) return 1;
+  const splitBlocks = 2 ** Math.max(1, Math.floor(Math.log2(wanted)));
+  const splits = Math.ceil(blocks / splitBlocks);
+  u32[base + SPLIT_BLOCKS] = splits > 1 ? splitBlocks : 0;
+  return splits;
+}
+
+/** Plans the attention block at `block`, gives it its scratch memory, and runs all passes. */
+export function runBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): void {
+  const planned = planBlock(instance, memory, block, caller);
+  const { passes, packTiles, packWork, attendTiles, attendWork } = planned;
+  if (planned.splits > 1) {
+    drive(instance, phasesOf(planned, block), caller);
+    return;
+  }
+  for (let pass = 0; pass < passes; pass++) {
+    // The keys of a cache are packed already.
+    if (packTiles > 0) runTiles(instance, KIND_ATTENTION, PHASE_PACK, block, pass, packTiles, packWork, caller);
+    runTiles(instance, KIND_ATTENTION, PHASE_ATTEND, block, pass, attendTiles, attendWork, caller);
+  }
+}
+
+/** As {@link runBlock}, phase by phase. */
+export function* blockSteps(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): Steps<void> {
+  yield* phasesOf(planBlock(instance, memory, block, caller), block);
+}
+
+function* phasesOf(planned: BlockPlan, block: number): Steps<void> {
+  const { passes, packTiles, packWork, attendTiles, attendWork, splits } = planned;
+  const step = (phase: number, pass: number, tiles: number, work: number): Phase => {
+    return { kind: KIND_ATTENTION, phase, block, pass, tiles, work };
+  };
+  for (let pass = 0; pass < passes; pass++) {
+    if (packTiles > 0) yield step(PHASE_PACK, pass, packTiles, packWork);
+    if (splits === 1) yield step(PHASE_ATTEND, pass, attendTiles, attendWork);
+    else {
+      yield step(PHASE_SPLIT, pass, attendTiles * splits, attendWork);
+      yield step(PHASE_MERGE, pass, attendTiles, 0);
+    }
+  }
+}
