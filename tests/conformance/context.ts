@@ -1,4 +1,5 @@
 /** A context over a library and the two ways by which a platform reads files. */
+import type { InitOptions } from "saccade";
 import type { Build, Context, Engine, Library } from "./harness.ts";
 
 export interface Platform {
@@ -6,9 +7,11 @@ export interface Platform {
   load: Context["load"];
   wasm: Context["wasm"];
   long: boolean;
+  /** How the shared engines are made, beside their build. */
+  options?: InitOptions;
 }
 
-export function createContext({ library, load, wasm, long }: Platform) {
+export function createContext({ library, load, wasm, long, options }: Platform) {
   const engines = new Map<Build, Promise<Engine>>();
   const records = new Map<string, number>();
   const context: Context = {
@@ -18,7 +21,7 @@ export function createContext({ library, load, wasm, long }: Platform) {
     long,
     relaxedSimd: library.capabilities().relaxedSimd,
     engine(build) {
-      const engine = engines.get(build) ?? library.createEngine({ build });
+      const engine = engines.get(build) ?? library.createEngine({ ...options, build });
       engines.set(build, engine);
       return engine;
     },

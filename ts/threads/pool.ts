@@ -6,7 +6,7 @@
 
 import { SaccadeError } from "../errors.ts";
 import { KIND_OPERATOR, type OperatorExports } from "../wasm/abi.ts";
-import type { Phase, TilePool } from "../wasm/dispatch.ts";
+import { type Phase, SHARED_WORK, type TilePool } from "../wasm/dispatch.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import {
   close,
@@ -41,6 +41,7 @@ const GENERATIONS = 2 ** 22;
 export class Pool implements TilePool {
   readonly threads: number;
   readonly change = withSharedMemory;
+  readonly leastWork: number;
   readonly #instance: WasmInstance;
   readonly #parts: Omit<SlotParts, "control">;
   #control: Int32Array;
@@ -58,6 +59,7 @@ export class Pool implements TilePool {
   /** @param threads - threads in all, the calling one included */
   constructor(threads: number, parts: Omit<SlotParts, "control">) {
     this.threads = threads;
+    this.leastWork = parts.createWorker.leastWork ?? SHARED_WORK;
     this.#instance = parts.instance;
     this.#exports = parts.instance.exports;
     this.#parts = parts;
@@ -92,7 +94,8 @@ export class Pool implements TilePool {
   /** Opens a job: other threads begin at once. */
   open({ kind, phase, block, pass, tiles, work }: Phase, caller: string): void {
     this.#fill(kind === KIND_OPERATOR);
-    const most = Math.min(tiles, MOST_CHUNKS, this.threads * CHUNKS_PER_THREAD, Math.ceil(work / WORK_PER_CHUNK));
+    const enough = this.leastWork === SHARED_WORK ? Math.ceil(work / WORK_PER_CHUNK) : tiles;
+    const most = Math.min(tiles, MOST_CHUNKS, this.threads * CHUNKS_PER_THREAD, enough);
     const tilesPerChunk = Math.ceil(tiles / Math.max(1, most));
     const chunks = Math.ceil(tiles / tilesPerChunk);
     const job: Job = { kind, phase, block, pass, tiles, tilesPerChunk, chunks };

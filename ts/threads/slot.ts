@@ -16,7 +16,11 @@ export interface ThreadWorker {
 }
 
 /** Makes a worker that runs the package's thread file. */
-export type CreateWorker = () => ThreadWorker;
+export interface CreateWorker {
+  (): ThreadWorker;
+  /** @internal For tests: shares calls that are not worth it. */
+  readonly leastWork?: number;
+}
 
 /** What all threads of an engine are started with. */
 export interface SlotParts {

@@ -53,9 +53,9 @@ function planBlock(instance: WasmInstance, memory: LinearMemory, block: number, 
   const passes = u32[base + PLAN_PASSES]!;
   const packTiles = u32[base + PLAN_PACK_TILES]!;
   const attendTiles = u32[base + PLAN_ATTEND_TILES]!;
-  const attendWork = Math.floor(u32[base + PLAN_WORK]! / Math.max(1, passes));
+  const attendWork = Math.ceil(u32[base + PLAN_WORK]! / Math.max(1, passes));
   // 64 keys of a tile; packing an element takes as long as several multiply-adds.
-  const packWork = Math.floor((packTiles * 64 * u32[base + HEAD_DIM]! * 4) / 1024);
+  const packWork = Math.ceil((packTiles * 64 * u32[base + HEAD_DIM]! * 4) / 1024);
   const threads = threadsFor(instance, attendWork);
   const splits = threads === 1 ? 1 : splitBlock(u32, base, attendTiles, threads);
   if (splits > 1) plan(instance, KIND_ATTENTION, block, caller);
@@ -113,7 +113,7 @@ function* phasesOf(planned: BlockPlan, block: number): Steps<void> {
     if (splits === 1) yield step(PHASE_ATTEND, pass, attendTiles, attendWork);
     else {
       yield step(PHASE_SPLIT, pass, attendTiles * splits, attendWork);
-      yield step(PHASE_MERGE, pass, attendTiles, 0);
+      yield step(PHASE_MERGE, pass, attendTiles, Math.ceil(attendWork / 64));
     }
   }
 }

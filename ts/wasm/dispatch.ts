@@ -25,7 +25,7 @@ export interface Phase {
   readonly block: number;
   readonly pass: number;
   readonly tiles: number;
-  /** About how much there is to do, in units of 1,024 multiply-adds of the micro-kernel. */
+  /** About how much there is to do, in units of 1,024 multiply-adds of the micro-kernel; 0 where it cannot be shared. */
   readonly work: number;
 }
 
@@ -39,6 +39,8 @@ export type Steps<R> = Generator<Phase, R, undefined>;
 export interface TilePool {
   /** Threads that scratch memory is needed for, the calling one included. */
   readonly threads: number;
+  /** What is worth sharing: {@link SHARED_WORK}, but for tests. */
+  readonly leastWork: number;
   /** Threads that take tiles now, the calling one included, and why they are fewer than were asked for. */
   readonly inUse: number;
   readonly reason: string | undefined;
@@ -58,7 +60,8 @@ export const SHARED_WORK = 4096;
 
 /** Threads that a call with this much to do may use: what its scratch memory is measured for. */
 export function threadsFor(instance: WasmInstance, work: number): number {
-  return instance.pool === undefined || work < SHARED_WORK ? 1 : instance.pool.threads;
+  const { pool } = instance;
+  return pool === undefined || work === 0 || work < pool.leastWork ? 1 : pool.threads;
 }
 
 /** Validates the block and lets the wasm write its plan into it. */
@@ -86,7 +89,7 @@ export function runTiles(
 ): void {
   const { pool } = instance;
   const status =
-    pool === undefined || work < SHARED_WORK || tiles < 2
+    pool === undefined || work === 0 || work < pool.leastWork || tiles < 2
       ? statusOfTiles(instance, kind, phase, block, pass, 0, tiles, caller)
       : pool.run({ kind, phase, block, pass, tiles, work }, caller);
   if (status !== 0) throw refused(instance, status, caller);

@@ -162,7 +162,7 @@ function runMerge(
     const sinksAt = sinks === undefined ? 0 : allocate(sinks.byteLength);
     const qLengthsAt = qLengths === undefined ? 0 : allocate(qLengths.byteLength);
     // A merge reads all that it adds, and computes little with it.
-    const work = Math.floor((items.length * rows * valueHeadDim) / 256);
+    const work = Math.ceil((items.length * rows * valueHeadDim) / 256);
     const workspaceByteLength = instance.exports.merge_scratch(items.length, valueHeadDim) >>> 0;
     // Each thread's part begins with a cache line.
     const scratchByteLength = threadsFor(instance, work) * roundUp(workspaceByteLength);

@@ -40,7 +40,7 @@ fn work(sizes: &Sizes, causal: bool) -> u32 {
     let pairs = (sizes.units() as u64).saturating_mul(rows).saturating_mul(sizes.kv_len as u64);
     let visible = if causal && sizes.q_len > 1 { pairs / 2 } else { pairs };
     let multiplications = visible.saturating_mul(sizes.head_dim as u64 + sizes.value_head_dim as u64);
-    u32::try_from(multiplications >> 10).unwrap_or(u32::MAX)
+    u32::try_from(multiplications >> 10).unwrap_or(u32::MAX).max(1)
 }
 
 /// A place in memory with the shape of what lies there.

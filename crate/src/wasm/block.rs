@@ -107,7 +107,7 @@ pub struct Block {
     pub plan_attend_tiles: u32,
     /// Bytes of scratch memory more for every thread beyond the first.
     pub plan_workspace_byte_length: u32,
-    /// About how much there is to do, in units of 1,024 multiply-adds of the micro-kernel.
+    /// About how much there is to do, in units of 1,024 multiply-adds of the micro-kernel; 0 where threads cannot share it.
     pub plan_work: u32,
     /// A `PartialBlock`, where the keys are a part of more; nothing else is written then.
     pub partial: u32,

@@ -133,7 +133,7 @@ pub fn plan(pointer: u32) -> Result<(), Error> {
     // `scratch` has seen to it that the bytes fit.
     block.plan_scratch_byte_length = (plan.scratch()? * 4) as u32;
     block.plan_workspace_byte_length = (plan.stride() * 4) as u32;
-    block.plan_work = u32::try_from(work >> 10).unwrap_or(u32::MAX);
+    block.plan_work = u32::try_from(work.div_ceil(1024)).unwrap_or(u32::MAX);
     for (to, tiles) in block.plan_tiles.iter_mut().zip(plan.tiles) {
         *to = u32::try_from(tiles).map_err(|_| Error::new(Reason::Size, Field::Call))?;
     }
