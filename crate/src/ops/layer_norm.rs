@@ -15,7 +15,7 @@
 //! Source: Ba, Kiros and Hinton 2016; without the mean Zhang and Sennrich 2019.
 
 use super::sum::{sum, TreeSum, BLOCK};
-use super::{outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{Lanes, Native};
 use core::ops::Range;
@@ -105,6 +105,10 @@ impl<'a> Operator<'a> for LayerNorm<'a> {
         let workspace = if self.inner == 1 { 0 } else { product(&[2, self.length])? };
         let rows = if self.length == 0 { 0 } else { product(&[self.outer, self.inner])? };
         Ok(Plan { shared: 0, workspace, tiles: [0, rows] })
+    }
+
+    fn work(&self) -> usize {
+        amount(&[self.outer, self.inner, self.length, 8])
     }
 
     fn run(&self, out: &mut [Output<'_>], scratch: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {
