@@ -135,5 +135,8 @@ export {
   type TensorLike,
   type TensorOptions,
 } from "./tensor.ts";
+export type { ThreadsUnavailable } from "./threads/availability.ts";
+export type { ThreadReason } from "./threads/reason.ts";
+export type { CreateWorker, ThreadWorker } from "./threads/slot.ts";
 export type { Build } from "./wasm/instance.ts";
 export type { WasmSource } from "./wasm/loader.ts";

@@ -151,7 +151,8 @@ export class Tensor<D extends DType = DType> extends ResidentHandle {
   /**
    * A typed array over the elements where they lie: reading and writing it reads and writes the tensor. It detaches
    * when the engine's memory grows, which any call can cause, and means nothing once the tensor is disposed of; so
-   * take a fresh one each time.
+   * take a fresh one each time. On an engine with threads it lies over a `SharedArrayBuffer`, which does not detach but
+   * keeps its old length, and which `TextDecoder`, `crypto` and some other interfaces refuse: those need {@link Tensor.toPlain}.
    *
    * @throws SaccadeError `ERR_SACCADE_DISPOSED`
    */

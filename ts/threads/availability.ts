@@ -43,6 +43,11 @@ export function noteRefusedByPolicy(): void {
   refusedByPolicy = true;
 }
 
+/** Whether it has. */
+export function isRefusedByPolicy(): boolean {
+  return refusedByPolicy;
+}
+
 /** Why there is one thread only; undefined where there can be more. */
 export function threadsUnavailable(): ThreadsUnavailable | undefined {
   const { EdgeRuntime, fastly, navigator, crossOriginIsolated } = surroundings;

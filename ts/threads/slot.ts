@@ -5,7 +5,7 @@
 
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { LinearMemory } from "../wasm/memory.ts";
-import { noteRefusedByPolicy } from "./availability.ts";
+import { isRefusedByPolicy, noteRefusedByPolicy } from "./availability.ts";
 import { ENDED, STATES, type StartMessage, THREW, type ThreadMessage } from "./control.ts";
 import type { ThreadReason } from "./reason.ts";
 
@@ -73,12 +73,14 @@ export class Slot {
     try {
       this.#start(parts, thread);
     } catch (error) {
-      this.#fail(isPolicy(error) ? "csp" : "worker-error");
+      if (error instanceof Error && error.name === "SecurityError") noteRefusedByPolicy();
+      this.#fail("worker-error");
     }
   }
 
   /** Why no thread runs in this place, and none will: it could not be started. */
   get reason(): ThreadReason | undefined {
+    if (this.#reason === "worker-error" && isRefusedByPolicy()) return "csp";
     return this.#reason === "handshake-timeout" && this.#ready ? undefined : this.#reason;
   }
 
@@ -121,6 +123,7 @@ export class Slot {
       worker.on("error", lost);
       worker.on("exit", lost);
     } else {
+      heedPolicy();
       const target = worker as unknown as Target;
       target.addEventListener("message", ({ data }) => heard(data as ThreadMessage));
       target.addEventListener("error", lost);
@@ -151,7 +154,6 @@ export class Slot {
 
   #fail(reason: ThreadReason): void {
     this.#reason = reason;
-    if (reason === "csp") noteRefusedByPolicy();
     Atomics.store(this.#control, this.#state, THREW);
     this.#settle();
   }
@@ -161,6 +163,17 @@ function isEmitter(worker: object): worker is ThreadWorker & Emitter {
   return "on" in worker && typeof worker.on === "function";
 }
 
-function isPolicy(error: unknown): boolean {
-  return error instanceof Error && error.name === "SecurityError";
+let isHeeding = false;
+
+/** A worker that the content security policy forbids fails as any other does; the reason comes as an event of the page. */
+function heedPolicy(): void {
+  if (isHeeding) return;
+  isHeeding = true;
+  (globalThis as unknown as PolicyTarget).addEventListener?.("securitypolicyviolation", ({ effectiveDirective }) => {
+    if (effectiveDirective === "worker-src") noteRefusedByPolicy();
+  });
+}
+
+interface PolicyTarget {
+  addEventListener?(event: string, listener: (event: { readonly effectiveDirective?: string }) => void): void;
 }

@@ -8,6 +8,7 @@ import { createContext } from "../../conformance/context.ts";
 import type { Build, Case, Context, Library, ModuleName } from "../../conformance/harness.ts";
 import { wasmFile } from "../../conformance/harness.ts";
 import { entryCases, forbiddenCases, type PageTools } from "./entry-cases.ts";
+import { conformanceOnThreads, threadCases } from "./thread-cases.ts";
 
 export interface Report {
   done: boolean;
@@ -82,6 +83,10 @@ async function runAll(): Promise<void> {
     await one("conformance", name, needs === "relaxedSimd" && !context.relaxedSimd, () => run(context));
   }
   report.records = [...records];
+  await one("entry", "threads: a cut of the conformance cases", false, () =>
+    conformanceOnThreads(library, { load, wasm }, cases),
+  );
+  for (const { name, run } of threadCases) await one("entry", name, false, () => run(library));
 }
 
 runAll()
