@@ -28,13 +28,13 @@ import { Slot, type SlotParts } from "./slot.ts";
 
 /** Chunks per thread: few enough to cost nothing, many enough that the last ones end together. */
 const CHUNKS_PER_THREAD = 32;
-/** What a chunk should have to do at least, in {@link Phase.work}: about ten microseconds. */
-const WORK_PER_CHUNK = 256;
+/** What a chunk should have to do at least, in {@link Phase.work}: about fifty microseconds. */
+const WORK_PER_CHUNK = 1024;
 /** A thread that has said nothing for this long, and for so many times a chunk of the calling thread, has died or hangs. */
 const ANSWER_MS = 5000;
 const ANSWER_CHUNKS = 100;
 /** Looks before the calling thread parks. */
-const SPINS = 2000;
+const SPINS = 10_000;
 /** Generations before the word repeats itself. */
 const GENERATIONS = 2 ** 22;
 

@@ -21,7 +21,7 @@ import {
 import { importsOf } from "./shared-module.ts";
 
 /** Looks at the sequence before parking: the next phase of a call mostly comes within some microseconds. */
-const SPINS = 2000;
+const SPINS = 5000;
 
 interface ThreadExports extends OperatorExports {
   readonly __stack_pointer: WebAssembly.Global<"i32">;

@@ -69,7 +69,7 @@ function planBlock(instance: WasmInstance, memory: LinearMemory, block: number, 
 }
 
 /** Tiles that a thread should find at least, so that all end at about the same time. */
-const TILES_PER_THREAD = 16;
+const TILES_PER_THREAD = 4;
 
 /** Cuts the keys of few tiles at aligned blocks, so that threads can share them; how many parts each tile has. */
 function splitBlock(u32: Uint32Array, base: number, tiles: number, threads: number): number {

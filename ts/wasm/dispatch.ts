@@ -53,10 +53,10 @@ export interface TilePool {
 }
 
 /**
- * What is worth sharing, in {@link Phase.work}: about 200 microseconds on one thread. Below it, waking others costs more
+ * What is worth sharing, in {@link Phase.work}: about 300 microseconds on one thread. Below it, waking others costs more
  * than they save.
  */
-export const SHARED_WORK = 4096;
+export const SHARED_WORK = 8192;
 
 /** Threads that a call with this much to do may use: what its scratch memory is measured for. */
 export function threadsFor(instance: WasmInstance, work: number): number {
