@@ -19,6 +19,7 @@ import type { CapturedAttention } from "./layout/captured-attention.ts";
 import type { TensorInput } from "./tensor.ts";
 import { type AttentionOutcome, runAttention } from "./wasm/attention.ts";
 import type { AttentionCall, Destination } from "./wasm/call.ts";
+import { afterwards } from "./wasm/job.ts";
 import { hasPaddedParts, runPadded } from "./wasm/packed.ts";
 
 const CALLER = "attention";
@@ -108,13 +109,14 @@ export function attend(query: unknown, key: unknown, value: unknown, options: un
     call.sequences !== undefined && hasPaddedParts(call)
       ? runPadded(instance, call, call.sequences)
       : runAttention(instance, call);
-  if (outcome.emptyRow >= 0) {
+  afterwards(instance, () => {
+    if (outcome.emptyRow < 0) return;
     const lacks = call.modifiers?.sinks === undefined ? "sees no key" : "sees no key and has no sink";
     throw new SaccadeRangeError(
       "ERR_SACCADE_EMPTY_ROW",
       `${caller}: ${describeRow(call, outcome.emptyRow)} ${lacks}, and options.onEmptyRow is "throw"`,
     );
-  }
+  });
   return resultsOf(call, outcome, captured.targets);
 }
 

@@ -48,15 +48,20 @@ let isEngine: (value: object) => value is Engine;
  */
 export class Engine {
   readonly #instance: WasmInstance;
+  readonly #onUse: (() => void) | undefined;
 
   static {
-    readInstance = (engine) => engine.#instance;
+    readInstance = (engine) => {
+      engine.#onUse?.();
+      return engine.#instance;
+    };
     isEngine = (value): value is Engine => #instance in value;
   }
 
-  /** @internal */
-  constructor(instance: WasmInstance) {
+  /** @internal @param onUse - called when a function takes this engine, having read all its arguments */
+  constructor(instance: WasmInstance, onUse?: () => void) {
     this.#instance = instance;
+    this.#onUse = onUse;
   }
 
   /** Whether {@link Engine.dispose} has been called. */

@@ -4,6 +4,19 @@
  * @packageDocumentation
  */
 
+export {
+  attentionAsync,
+  attentionPartialAsync,
+  attentionPoolingAsync,
+  linearAsync,
+  logSumExpAsync,
+  maskedSoftmaxAsync,
+  nadarayaWatsonAsync,
+  selfAttentionAsync,
+  shawRelativeAsync,
+  temporalSelfAttentionAsync,
+  transformerXlAttentionAsync,
+} from "./async.ts";
 export { attention } from "./attention.ts";
 export type {
   AttentionBaseOptions,
@@ -23,6 +36,7 @@ export type {
 export { BitMask, type BitMaskPosition, type DocumentIds } from "./bit-mask.ts";
 export { type Capabilities, capabilities } from "./capabilities.ts";
 export * as compat from "./compat/index.ts";
+export type { AsyncOptions, Progress } from "./control.ts";
 export type { DataOf, DType, Float16Data, FloatDType, TensorData } from "./dtype.ts";
 export type { Engine, EngineStats } from "./engine.ts";
 export {

@@ -3,6 +3,7 @@
  * Keys and values that are kept between calls: what decoding token by token needs.
  */
 
+import { recorded } from "./async/later.ts";
 import { resultsOf } from "./attention.ts";
 import type { AttentionResult, AttentionTarget, OutDTypeOf, WeightsOption } from "./attention-options.ts";
 import { decodeCache, encodeCache } from "./cache/codec.ts";
@@ -11,6 +12,7 @@ import { longestOf, retainedOf } from "./cache/geometry.ts";
 import { proveCut, proveKept, proveRoom, proveServed } from "./cache/limits.ts";
 import { type CacheRope, resolveRope, turned } from "./cache/rope.ts";
 import { Store } from "./cache/store.ts";
+import type { AsyncOptions } from "./control.ts";
 import { disposeKey } from "./dispose.ts";
 import type { FloatDType } from "./dtype.ts";
 import type { Engine } from "./engine.ts";
@@ -34,6 +36,8 @@ import type { PlainTensor, TensorInput } from "./tensor.ts";
 import { runAttention } from "./wasm/attention.ts";
 import { appendRows, readRows } from "./wasm/cache.ts";
 import type { AxisOrder } from "./wasm/call.ts";
+import type { WasmInstance } from "./wasm/instance.ts";
+import { busy } from "./wasm/job.ts";
 import { inSession } from "./wasm/operator.ts";
 
 /** What a cache is made of; only this file makes one. */
@@ -85,6 +89,8 @@ export class KvCache {
   readonly #shape: CacheShape;
   readonly #rope: CacheRope | undefined;
   #disposed = false;
+  /** Asynchronous calls under way that read it. */
+  #readers = 0;
 
   /**
    * An empty cache.
@@ -180,7 +186,7 @@ export class KvCache {
       read.lengths === undefined
         ? new Array<number>(batch).fill(n)
         : proveIntegers(read.lengths, batch, 0, n, caller, "options.lengths", "one per batch row");
-    const store = this.#open(caller);
+    const store = this.#openToWrite(caller);
     const { instance } = store;
     const keyView = proveFloatTensor(capturedKey, instance, caller);
     const valueView = proveFloatTensor(capturedValue, instance, caller);
@@ -227,6 +233,44 @@ export class KvCache {
     query: Query,
     options?: KvCacheAttendOptions<Lse, Weights, Target, OutDType>,
   ): AttentionResult<Lse, Weights, Target, undefined, OutDTypeOf<Query, OutDType>> {
+    return this.#attend(query, options, () => {}) as AttentionResult<
+      Lse,
+      Weights,
+      Target,
+      undefined,
+      OutDTypeOf<Query, OutDType>
+    >;
+  }
+
+  /**
+   * The asynchronous twin of {@link KvCache.attend}, as `attentionAsync` is that of `attention`. Until it has ended the cache
+   * stays as it is: calls that would change it throw `ERR_SACCADE_BUSY`, and its memory is given back after that.
+   */
+  attendAsync<
+    const Query extends TensorInput,
+    Lse extends boolean = false,
+    Weights extends WeightsOption = false,
+    Target extends AttentionTarget | undefined = undefined,
+    OutDType extends FloatDType | undefined = undefined,
+  >(
+    query: Query,
+    options?: KvCacheAttendOptions<Lse, Weights, Target, OutDType> & AsyncOptions,
+  ): Promise<AttentionResult<Lse, Weights, Target, undefined, OutDTypeOf<Query, OutDType>>> {
+    const caller = "KvCache.attend";
+    return recorded(options, caller, (rest, begin) =>
+      this.#attend(query, rest, (instance) => {
+        const job = begin(instance);
+        this.#readers += 1;
+        job.hold(() => {
+          this.#readers -= 1;
+          if (this.#disposed) this.#free();
+        });
+      }),
+    ) as Promise<never>;
+  }
+
+  /** @param begin - told the instance once nothing of the caller's is left to be read */
+  #attend(query: unknown, options: unknown, begin: (instance: WasmInstance) => void): unknown {
     const caller = "KvCache.attend";
     const { batch, format, geometry, window } = this.#shape;
     const capturedQuery = captureTensor(query, caller, "query");
@@ -234,6 +278,7 @@ export class KvCache {
     const captured = captureOptions(capturedQuery, capturedQuery, capturedQuery, options, caller, ATTEND_OPTIONS);
     const store = this.#open(caller);
     const { extents, instance } = store;
+    begin(instance);
     const { key, value } = keysFor(capturedQuery, captured.layout, batch, longestOf(extents), format, caller);
     captured.key = key;
     captured.value = value;
@@ -254,13 +299,7 @@ export class KvCache {
             const turnedQuery = turned(session, rope, call.query, call.axes, layout, starts);
             return runAttention(instance, { ...call, query: turnedQuery });
           });
-    return resultsOf(call, outcome, targets) as AttentionResult<
-      Lse,
-      Weights,
-      Target,
-      undefined,
-      OutDTypeOf<Query, OutDType>
-    >;
+    return resultsOf(call, outcome, targets);
   }
 
   /**
@@ -273,7 +312,7 @@ export class KvCache {
   truncate(n: number | ArrayLike<number>): void {
     const caller = "KvCache.truncate";
     const given = proveLengthsOf(n, this.#shape.batch, 0, MAXIMUM_SIZE, caller, "n");
-    const store = this.#open(caller);
+    const store = this.#openToWrite(caller);
     const lengths = proveCut(store.geometry, store.extents, given, caller);
     store.truncate(lengths, caller);
   }
@@ -301,7 +340,7 @@ export class KvCache {
     const { batch } = this.#shape;
     const each = "one per batch row";
     const from = proveIntegers(batchIndices, batch, 0, batch - 1, caller, "batchIndices", each);
-    this.#open(caller).reorder(from, caller);
+    this.#openToWrite(caller).reorder(from, caller);
   }
 
   /**
@@ -357,12 +396,23 @@ export class KvCache {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#store.dispose();
+    this.#free();
+  }
+
+  #free(): void {
+    if (this.#readers === 0) this.#store.dispose();
   }
 
   /** {@link KvCache.dispose}, for `using`. */
   [disposeKey](): void {
     this.dispose();
+  }
+
+  /** Refuses to change what an asynchronous call is reading. */
+  #openToWrite(caller: string): Store {
+    const store = this.#open(caller);
+    if (this.#readers > 0) throw busy(caller, "this cache");
+    return store;
   }
 
   #open(caller: string): Store {

@@ -108,7 +108,7 @@ export function resolveDestination(
   if (actual !== dtype) {
     throw new SaccadeTypeError("ERR_SACCADE_DTYPE", `${caller}: ${name} is ${actual}; expected ${dtype}${because}`);
   }
-  return { shape, elements, dtype, target: proveTensor(captured, instance, caller) };
+  return { shape, elements, dtype, target: proveTensor(captured, instance, caller, true) };
 }
 
 /** Where a float32 result goes that has a call to itself: a target is apart from all of the call's inputs. */

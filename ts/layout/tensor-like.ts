@@ -178,8 +178,14 @@ export function proveLayout(
  * Proves a captured tensor: every element that its shape and strides reach exists. Runs no code of the caller.
  *
  * @param instance - whose memory a Tensor must live in; undefined: it is read at once, wherever it lives
+ * @param writes - whether it is a target
  */
-export function proveTensor(captured: CapturedTensor, instance: WasmInstance | undefined, caller: string): TensorView {
+export function proveTensor(
+  captured: CapturedTensor,
+  instance: WasmInstance | undefined,
+  caller: string,
+  writes = false,
+): TensorView {
   const { name, resident, shape } = captured;
   if (resident !== undefined) {
     resident.assertHeld(caller, name);
@@ -189,6 +195,7 @@ export function proveTensor(captured: CapturedTensor, instance: WasmInstance | u
         `${caller}: ${name} is a Tensor of another engine; make it with { engine }, or pass its toPlain()`,
       );
     }
+    resident.use(writes, caller, name);
     return resident.view;
   }
   if (captured.step !== undefined) return captured.step;

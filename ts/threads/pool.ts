@@ -52,6 +52,8 @@ export class Pool implements TilePool {
   #chunks = 0;
   #ownChunks = 0;
   #opened = 0;
+  #seenDone = 0;
+  #seenAt = 0;
   #trap: { readonly cause: unknown } | undefined;
   #reason: ThreadReason | undefined;
   #disposed = false;
@@ -108,6 +110,30 @@ export class Pool implements TilePool {
     publish(this.#control, this.#generation, job);
     Atomics.notify(this.#control, SEQUENCE, chunks - 1);
     this.#opened = performance.now();
+    this.#seenDone = 0;
+    this.#seenAt = this.#opened;
+  }
+
+  get isOpen(): boolean {
+    return this.#job !== undefined;
+  }
+
+  get share(): number {
+    return Atomics.load(this.#control, DONE) / Math.max(1, this.#chunks);
+  }
+
+  get isLate(): boolean {
+    const now = performance.now();
+    const done = Atomics.load(this.#control, DONE);
+    if (done !== this.#seenDone) {
+      this.#seenDone = done;
+      this.#seenAt = now;
+    }
+    return now - this.#seenAt > this.answerLimitMs;
+  }
+
+  drain(): void {
+    while (take(this.#control, true) >= 0) finish(this.#control, 0, this.#chunks);
   }
 
   /** Takes a chunk and runs it on this thread; false where there is none left. */
@@ -144,6 +170,7 @@ export class Pool implements TilePool {
   close(caller: string): number {
     const control = this.#control;
     close(control);
+    this.#job = undefined;
     if (this.#trap !== undefined) throw this.#instance.poison(caller, this.#trap.cause);
     const failed = Atomics.load(control, FAILED);
     if (failed !== 0) {
@@ -159,6 +186,7 @@ export class Pool implements TilePool {
   abandon(caller: string): SaccadeError {
     const missing = this.#chunks - Atomics.load(this.#control, DONE);
     close(this.#control);
+    this.#job = undefined;
     const waited = Math.round(performance.now() - this.#opened);
     // Nobody knows when they really stop writing: what they can reach is not used again until they have.
     const memory = this.#instance.memory(caller);

@@ -21,6 +21,7 @@ import {
 } from "./attention-block.ts";
 import {
   drive,
+  effortOf,
   PHASE_ATTEND,
   PHASE_MERGE,
   PHASE_PACK,
@@ -32,6 +33,7 @@ import {
   threadsFor,
 } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
+import { recordingOf } from "./job.ts";
 import type { LinearMemory } from "./memory.ts";
 
 /** Tiles of each pass, and about how much a pass has to do. */
@@ -46,7 +48,7 @@ interface BlockPlan {
 }
 
 /** Plans the attention block at `block` and gives it its scratch memory. */
-function planBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): BlockPlan {
+export function planBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): BlockPlan {
   plan(instance, KIND_ATTENTION, block, caller);
   const base = block >>> 2;
   let u32 = memory.views().u32;
@@ -81,6 +83,23 @@ function splitBlock(u32: Uint32Array, base: number, tiles: number, threads: numb
   const splits = Math.ceil(blocks / splitBlocks);
   u32[base + SPLIT_BLOCKS] = splits > 1 ? splitBlocks : 0;
   return splits;
+}
+
+/** What all phases of a plan count for. */
+export function workOf(planned: BlockPlan, block: number): number {
+  let work = 0;
+  for (const phase of phasesOf(planned, block)) work += effortOf(phase.work);
+  return work;
+}
+
+/** As {@link runBlock}; where the call is recorded, leaves it for later. */
+export function runOrRecordBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): void {
+  const job = recordingOf(instance);
+  if (job === undefined) runBlock(instance, memory, block, caller);
+  else {
+    const work = workOf(planBlock(instance, memory, block, caller), block);
+    job.add(work, () => blockSteps(instance, memory, block, caller));
+  }
 }
 
 /** Plans the attention block at `block`, gives it its scratch memory, and runs all passes. */

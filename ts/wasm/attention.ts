@@ -4,7 +4,7 @@
  */
 
 import { ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
-import { VIEW_POINTER } from "./abi.ts";
+import { ATTENTION_BYTE_LENGTH, VIEW_POINTER } from "./abi.ts";
 import {
   CACHE,
   KEY,
@@ -27,10 +27,10 @@ import {
   writeView,
   writeWeights,
 } from "./attention-block.ts";
-import { blockSteps, runBlock } from "./attention-phases.ts";
+import { blockSteps, planBlock, runBlock, workOf } from "./attention-phases.ts";
 import type { AttentionCall, Destination, Modifiers, Sequences, WeightsCall } from "./call.ts";
-import type { Steps } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
+import { type Job, recordingOf } from "./job.ts";
 import type { LinearMemory, MemoryViews } from "./memory.ts";
 import { fillInput, newData, type Placed, placeContiguous, placeInput, placeOutput, takeOut } from "./place.ts";
 import { fillProgram, type PlacedProgram, placeProgram } from "./program.ts";
@@ -46,44 +46,63 @@ export interface AttentionOutcome {
   emptyRow: number;
 }
 
-/** Runs the call. Whatever happens, the scratch arena is as it was. */
+/**
+ * Runs the call. Whatever happens, the scratch arena is as it was. Where the call is recorded, the outcome is filled in when its
+ * steps have run.
+ */
 export function runAttention(instance: WasmInstance, call: AttentionCall): AttentionOutcome {
-  const memory = instance.memory(call.caller);
+  const { caller, sequences } = call;
+  const memory = instance.memory(caller);
+  const job = recordingOf(instance);
+  if (job !== undefined) return recordAttention(job, memory, call);
   const mark = memory.scratch.mark();
   try {
     const begun = begin(instance, memory, call);
     if (begun.places === undefined) return begun.outcome;
     const block = instance.argumentBlock;
-    if (call.sequences === undefined) runBlock(instance, memory, block, call.caller);
+    if (sequences === undefined) runBlock(instance, memory, block, caller);
     else {
-      for (const _ of eachSequence(memory, block, call, call.sequences, begun.places)) {
-        runBlock(instance, memory, block, call.caller);
+      for (const _ of eachSequence(memory, block, call, sequences, begun.places)) {
+        runBlock(instance, memory, block, caller);
       }
     }
-    return end(memory, call, begun.outcome, begun.places);
+    end(memory, call, begun.outcome, begun.places);
+    return begun.outcome;
   } finally {
     memory.scratch.release(mark);
   }
 }
 
-/** As {@link runAttention}, phase by phase. */
-export function* attentionSteps(instance: WasmInstance, call: AttentionCall): Steps<AttentionOutcome> {
-  const memory = instance.memory(call.caller);
+/** As {@link runAttention}, phase by phase; the block is the call's own, since a job may hold several. */
+function recordAttention(job: Job, memory: LinearMemory, call: AttentionCall): AttentionOutcome {
+  const { instance } = job;
+  const { caller, sequences } = call;
+  const block = memory.scratch.allocate(ATTENTION_BYTE_LENGTH, caller);
+  const shared = instance.argumentBlock;
+  instance.argumentBlock = block;
+  const { outcome, places } = begin(instance, memory, call);
+  instance.argumentBlock = shared;
+  if (places === undefined) return outcome;
+  const base = block >>> 2;
+  const words = memory.views().u32.slice(base, base + ATTENTION_BYTE_LENGTH / 4);
+  const eachPlan = function* (): Generator<void, void, void> {
+    memory.views().u32.set(words, base);
+    if (sequences === undefined) yield;
+    else yield* eachSequence(memory, block, call, sequences, places);
+  };
   const mark = memory.scratch.mark();
-  try {
-    const begun = begin(instance, memory, call);
-    if (begun.places === undefined) return begun.outcome;
-    const block = instance.argumentBlock;
-    if (call.sequences === undefined) yield* blockSteps(instance, memory, block, call.caller);
-    else {
-      for (const _ of eachSequence(memory, block, call, call.sequences, begun.places)) {
-        yield* blockSteps(instance, memory, block, call.caller);
-      }
-    }
-    return end(memory, call, begun.outcome, begun.places);
-  } finally {
-    memory.scratch.release(mark);
+  let work = 0;
+  for (const _ of eachPlan()) {
+    work += workOf(planBlock(instance, memory, block, caller), block);
   }
+  memory.scratch.release(mark);
+  job.add(work, function* () {
+    const mark = memory.scratch.mark();
+    for (const _ of eachPlan()) yield* blockSteps(instance, memory, block, caller);
+    memory.scratch.release(mark);
+    end(memory, call, outcome, places);
+  });
+  return outcome;
 }
 
 /** Where a call that is under way has its operands and results. */
@@ -152,12 +171,7 @@ function begin(instance: WasmInstance, memory: LinearMemory, call: AttentionCall
 }
 
 /** Takes the results out. */
-function end(
-  memory: LinearMemory,
-  call: AttentionCall,
-  outcome: AttentionOutcome,
-  places: CallPlaces,
-): AttentionOutcome {
+function end(memory: LinearMemory, call: AttentionCall, outcome: AttentionOutcome, places: CallPlaces): void {
   const { out, lse, weights, tap } = call;
   const views = memory.views();
   takeOut(out, places.out, outcome.out, views);
@@ -168,7 +182,6 @@ function end(
   }
   if (tap !== undefined && places.tap !== undefined) takeOut(tap.scores, places.tap, outcome.scores, views);
   if (call.findEmptyRow) outcome.emptyRow = findEmptyRow(views.f32, places.lseAddress >>> 2, call);
-  return outcome;
 }
 
 /** A call's inputs in linear memory. */

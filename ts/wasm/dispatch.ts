@@ -35,6 +35,11 @@ export interface Phase {
  */
 export type Steps<R> = Generator<Phase, R, undefined>;
 
+/** What a phase counts for in the progress of a call: every one for something. */
+export function effortOf(work: number): number {
+  return Math.max(1, work);
+}
+
 /** Threads that share the tiles of a phase: what the pool is to this layer, which never loads it. */
 export interface TilePool {
   /** Threads that scratch memory is needed for, the calling one included. */
@@ -48,6 +53,19 @@ export interface TilePool {
   readonly change: BytesChange;
   /** Runs all tiles of a phase and returns the first status that is not 0. */
   run(phase: Phase, caller: string): number;
+  /** The same, piece by piece: opens a phase, takes chunks for the calling thread, and closes it when all are done. */
+  open(phase: Phase, caller: string): void;
+  step(): boolean;
+  close(caller: string): number;
+  /** Whether a phase is open, whether its chunks are done and how many of them, and whether one has taken too long. */
+  readonly isOpen: boolean;
+  readonly done: boolean;
+  readonly share: number;
+  readonly isLate: boolean;
+  /** Takes all chunks that are left and leaves them. */
+  drain(): void;
+  /** Gives up a phase that {@link isLate}. */
+  abandon(caller: string): Error;
   /** Ends all threads. */
   dispose(): void;
 }
@@ -62,6 +80,12 @@ export const SHARED_WORK = 8192;
 export function threadsFor(instance: WasmInstance, work: number): number {
   const { pool } = instance;
   return pool === undefined || work === 0 || work < pool.leastWork ? 1 : pool.threads;
+}
+
+/** The threads to share a phase with; undefined where it is not worth it, or where they are busy with an asynchronous call. */
+export function poolFor(instance: WasmInstance, work: number, tiles: number): TilePool | undefined {
+  const { pool } = instance;
+  return pool === undefined || work === 0 || work < pool.leastWork || tiles < 2 || pool.isOpen ? undefined : pool;
 }
 
 /** Validates the block and lets the wasm write its plan into it. */
@@ -87,9 +111,9 @@ export function runTiles(
   work: number,
   caller: string,
 ): void {
-  const { pool } = instance;
+  const pool = poolFor(instance, work, tiles);
   const status =
-    pool === undefined || work === 0 || work < pool.leastWork || tiles < 2
+    pool === undefined
       ? statusOfTiles(instance, kind, phase, block, pass, 0, tiles, caller)
       : pool.run({ kind, phase, block, pass, tiles, work }, caller);
   if (status !== 0) throw refused(instance, status, caller);

@@ -46,10 +46,10 @@ export class WasmInstance {
   readonly exports: KernelExports;
   /** The memory as the wasm sees it: what further threads are given. */
   readonly wasmMemory: WebAssembly.Memory;
-  /** Address of the attention argument block; it is there as long as the instance. */
-  readonly argumentBlock: number;
+  /** Address of the attention argument block: it is there as long as the instance, or as the job that it is swapped for. */
+  argumentBlock: number;
   /** Address of the operators' argument block, likewise. */
-  readonly operatorBlock: number;
+  operatorBlock: number;
   /** Tensors that live in this memory. */
   tensors = 0;
   /** The threads that share this memory; undefined on one thread. */

@@ -49,8 +49,12 @@ export class LinearMemory {
   #views: MemoryViews;
   #heldBytes = 0;
   #peakBytes = 0;
+  /** The arena of calls that run to their end. */
+  readonly #own: Scratch;
+  /** Arenas of calls that run piece by piece. */
+  readonly #others = new Set<Scratch>();
   /** Temporaries of the running call. */
-  readonly scratch: Scratch;
+  scratch: Scratch;
 
   /**
    * @param memory - the memory that the module imports
@@ -62,7 +66,8 @@ export class LinearMemory {
     this.#maximumPages = Math.min(maximumPages, MAXIMUM_PAGES);
     this.#views = viewsOver(memory.buffer as ArrayBuffer);
     this.#heap = new Heap(heapStart, Math.min(memory.buffer.byteLength, this.limitBytes));
-    this.scratch = new Scratch(this);
+    this.#own = new Scratch(this);
+    this.scratch = this.#own;
   }
 
   /** Whether a buffer is that of this memory, as it is or, where it is shared, as it was before it grew. */
@@ -93,7 +98,9 @@ export class LinearMemory {
 
   /** Bytes in use: tensors, and temporaries while a call runs. */
   get liveBytes(): number {
-    return this.#heldBytes + this.scratch.usedBytes;
+    let bytes = this.#heldBytes + this.#own.usedBytes;
+    if (this.#others.size > 0) for (const arena of this.#others) bytes += arena.usedBytes;
+    return bytes;
   }
 
   /** The largest {@link liveBytes} so far. */
@@ -127,9 +134,25 @@ export class LinearMemory {
     this.#heldBytes -= size;
   }
 
-  /** Whether a range lies in bytes that a caller holds: not in a hole, nor in the scratch arena. */
+  /** Another arena, to stand in for {@link scratch} from time to time. */
+  openArena(): Scratch {
+    const arena = new Scratch(this);
+    this.#others.add(arena);
+    return arena;
+  }
+
+  /** Gives all memory of an arena back. */
+  closeArena(arena: Scratch): void {
+    arena.release(0);
+    arena.dropIdle();
+    this.#others.delete(arena);
+  }
+
+  /** Whether a range lies in bytes that a caller holds: not in a hole, nor in an arena. */
   isHeld(address: number, byteLength: number): boolean {
-    return this.#heap.isAllocated(address, byteLength) && !this.scratch.overlaps(address, byteLength);
+    if (!this.#heap.isAllocated(address, byteLength) || this.#own.overlaps(address, byteLength)) return false;
+    for (const arena of this.#others) if (arena.overlaps(address, byteLength)) return false;
+    return true;
   }
 
   /** For the scratch arena: bytes that are not counted as held. `size` is a {@link roundUp} size. */
@@ -139,7 +162,7 @@ export class LinearMemory {
     const refusal = this.#grow(size);
     if (refusal === undefined) return this.#heap.allocate(size);
     // What the arena keeps for the next call is worth less than this allocation.
-    if (this.scratch.dropIdle()) {
+    if (this.#own.dropIdle()) {
       address = this.#heap.allocate(size);
       if (address < 0 && this.#grow(size) === undefined) address = this.#heap.allocate(size);
       if (address >= 0) return address;

@@ -7,8 +7,9 @@
 import { ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
 import { KIND_OPERATOR } from "./abi.ts";
 import type { Destination } from "./call.ts";
-import { plan, runTiles, threadsFor } from "./dispatch.ts";
+import { effortOf, plan, runTiles, type Steps, threadsFor } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
+import { afterwards, recordingOf } from "./job.ts";
 import type { LinearMemory } from "./memory.ts";
 import { type OperatorArguments, readPlan, writeOperator, writeScratch } from "./operator-block.ts";
 import { newData, type Placed, placeContiguous, rawMemory, takeOut } from "./place.ts";
@@ -98,19 +99,26 @@ export class Session {
     if (address >= 0 && view.contiguous) return { ...view, outside: undefined };
     const size = ELEMENT_BYTE_LENGTH[dtype];
     const slot = this.#slot(this.#memory.scratch.allocate(elements * size, this.caller), dtype, shape);
-    const memory = rawMemory(dtype, this.#memory.views());
     const at = slot.address / size;
-    if (outside !== undefined && view.contiguous) memory.set(outside, at);
-    else copyElements(shape, outside ?? memory, outside ? 0 : address / size, view.strides, memory, at, slot.strides);
+    const place = (): void => {
+      const memory = rawMemory(dtype, this.#memory.views());
+      if (outside !== undefined && view.contiguous) memory.set(outside, at);
+      else copyElements(shape, outside ?? memory, outside ? 0 : address / size, view.strides, memory, at, slot.strides);
+    };
+    // What lies in this memory may be what an earlier operator has still to write.
+    if (outside === undefined) afterwards(this.instance, place);
+    else place();
     return slot;
   }
 
   /** Copies floats to elements in this memory, of the same shape and any strides, as float32. */
   copy(view: TensorView, target: TensorView): void {
     const { shape, outside, address, strides } = view.dtype === "float32" ? view : this.input(view);
-    const memory = rawMemory("float32", this.#memory.views());
-    const at = outside === undefined ? address >>> 2 : 0;
-    copyElements(shape, outside ?? memory, at, strides, memory, target.address >>> 2, target.strides);
+    afterwards(this.instance, () => {
+      const memory = rawMemory("float32", this.#memory.views());
+      const at = outside === undefined ? address >>> 2 : 0;
+      copyElements(shape, outside ?? memory, at, strides, memory, target.address >>> 2, target.strides);
+    });
   }
 
   /** Numbers of ours as an operand. */
@@ -125,22 +133,48 @@ export class Session {
   /** Runs all phases of an operator. */
   run(name: OperatorName, call: OperatorArguments): void {
     const { instance, caller } = this;
+    const { scratch } = this.#memory;
+    const mark = scratch.mark();
+    const job = recordingOf(instance);
+    if (job !== undefined) {
+      const { work, tiles } = this.#plan(name, call);
+      scratch.release(mark);
+      job.add(effortOf(work) * tiles.filter((count) => count > 0).length, () => this.#steps(name, call));
+      return;
+    }
+    try {
+      const { block, work, tiles } = this.#plan(name, call);
+      tiles.forEach((count, phase) => {
+        if (count > 0) runTiles(instance, KIND_OPERATOR, phase, block, 0, count, work, caller);
+      });
+    } finally {
+      scratch.release(mark);
+    }
+  }
+
+  /** As {@link run}, phase by phase. */
+  *#steps(name: OperatorName, call: OperatorArguments): Steps<void> {
+    const { scratch } = this.#memory;
+    const mark = scratch.mark();
+    const { block, work, tiles } = this.#plan(name, call);
+    for (const [phase, count] of tiles.entries()) {
+      if (count > 0) yield { kind: KIND_OPERATOR, phase, block, pass: 0, tiles: count, work };
+    }
+    scratch.release(mark);
+  }
+
+  /** Writes the argument block and gives the operator its temporary memory. */
+  #plan(name: OperatorName, call: OperatorArguments): { block: number; work: number; tiles: readonly number[] } {
+    const { instance, caller } = this;
     const memory = this.#memory;
     const block = instance.operatorBlock;
     writeOperator(memory.views(), block, OPERATORS[name], call);
     plan(instance, KIND_OPERATOR, block, caller);
     const { scratchByteLength: least, workspaceByteLength, work, tiles } = readPlan(memory.views().u32, block);
     const scratchByteLength = least + (threadsFor(instance, work) - 1) * workspaceByteLength;
-    const mark = memory.scratch.mark();
-    try {
-      const scratch = memory.scratch.allocate(scratchByteLength, caller);
-      writeScratch(memory.views().u32, block, scratch, scratchByteLength);
-      tiles.forEach((count, phase) => {
-        if (count > 0) runTiles(instance, KIND_OPERATOR, phase, block, 0, count, work, caller);
-      });
-    } finally {
-      memory.scratch.release(mark);
-    }
+    const scratch = memory.scratch.allocate(scratchByteLength, caller);
+    writeScratch(memory.views().u32, block, scratch, scratchByteLength);
+    return { block, work, tiles };
   }
 
   /** The same elements under another shape. */
@@ -169,13 +203,14 @@ export const inSession: typeof runInSession = wantOperators(runInSession);
 
 function runInSession<R>(instance: WasmInstance, caller: string, body: (session: Session) => R): R {
   const { scratch } = instance.memory(caller);
+  const job = recordingOf(instance);
   const mark = scratch.mark();
   try {
     const session = new Session(instance, caller);
     const value = body(session);
-    session.finish();
+    afterwards(instance, () => session.finish());
     return value;
   } finally {
-    scratch.release(mark);
+    if (job === undefined) scratch.release(mark);
   }
 }

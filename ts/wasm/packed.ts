@@ -9,6 +9,7 @@ import { rawArray } from "../layout/typed-array.ts";
 import { type AttentionOutcome, runAttention } from "./attention.ts";
 import type { AttentionCall, Destination, Modifiers, Sequences, TapCall, WeightsCall } from "./call.ts";
 import type { WasmInstance } from "./instance.ts";
+import { afterwards, recordingOf } from "./job.ts";
 import type { LinearMemory } from "./memory.ts";
 import { newData, rawMemory } from "./place.ts";
 import { contiguousStrides, copyElements, sliceView, type TensorView } from "./view.ts";
@@ -54,11 +55,13 @@ type RowSlots = readonly { readonly row: number; readonly slot: number }[];
 /** Runs a call that {@link hasPaddedParts}. Whatever happens, the scratch arena is as it was. */
 export function runPadded(instance: WasmInstance, call: AttentionCall, sequences: Sequences): AttentionOutcome {
   const memory = instance.memory(call.caller);
-  const mark = memory.scratch.mark();
+  const { scratch } = memory;
+  const isRecorded = recordingOf(instance) !== undefined;
+  const mark = scratch.mark();
   try {
     return runGathered(instance, memory, call, sequences);
   } finally {
-    memory.scratch.release(mark);
+    if (!isRecorded) scratch.release(mark);
   }
 }
 
@@ -78,32 +81,37 @@ function runGathered(
     indices: weights?.kind === "top-k" ? gather(weights.indices, memory, caller) : undefined,
     scores: tap && gather(tap.scores, memory, caller, tap.stage === "biased" ? MINUS_INFINITY : 0),
   };
-  let emptyRow = -1;
-  for (let s = 0; s + 1 < sequences.query.length; s++) {
-    const from = sequences.query[s]!;
-    const length = sequences.query[s + 1]! - from;
-    if (length === 0) continue;
-    const found = runAttention(instance, callOf(call, sequences, s, results, slots)).emptyRow;
-    if (found < 0) continue;
-    const index = Math.floor(found / length) * total + from + (found % length);
-    if (emptyRow < 0 || index < emptyRow) emptyRow = index;
-  }
-  deliver(results.out, memory);
-  if (results.lse !== undefined) deliver(results.lse, memory);
-  if (results.weights !== undefined) {
-    if (isMoved) deliverRows(results.weights, slots, memory);
-    else deliver(results.weights, memory);
-  }
-  if (results.indices !== undefined) deliver(results.indices, memory);
-  if (results.scores !== undefined) deliver(results.scores, memory);
-  return {
+  const outcome: AttentionOutcome = {
     out: results.out.data,
     lse: results.lse?.data,
     weights: results.weights?.data,
     indices: results.indices?.data,
     scores: results.scores?.data,
-    emptyRow,
+    emptyRow: -1,
   };
+  for (let s = 0; s + 1 < sequences.query.length; s++) {
+    const from = sequences.query[s]!;
+    const length = sequences.query[s + 1]! - from;
+    if (length === 0) continue;
+    const part = runAttention(instance, callOf(call, sequences, s, results, slots));
+    afterwards(instance, () => {
+      const found = part.emptyRow;
+      if (found < 0) return;
+      const index = Math.floor(found / length) * total + from + (found % length);
+      if (outcome.emptyRow < 0 || index < outcome.emptyRow) outcome.emptyRow = index;
+    });
+  }
+  afterwards(instance, () => {
+    deliver(results.out, memory);
+    if (results.lse !== undefined) deliver(results.lse, memory);
+    if (results.weights !== undefined) {
+      if (isMoved) deliverRows(results.weights, slots, memory);
+      else deliver(results.weights, memory);
+    }
+    if (results.indices !== undefined) deliver(results.indices, memory);
+    if (results.scores !== undefined) deliver(results.scores, memory);
+  });
+  return outcome;
 }
 
 function slotsOf(rows: readonly number[]): RowSlots {

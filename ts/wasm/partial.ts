@@ -6,10 +6,11 @@ import type { AttentionPart, AttentionPartEdge } from "../part.ts";
 import { VIEW_POINTER } from "./abi.ts";
 import { placeCall, writeCall } from "./attention.ts";
 import { OUT, writeShard } from "./attention-block.ts";
-import { runBlock } from "./attention-phases.ts";
+import { runOrRecordBlock } from "./attention-phases.ts";
 import type { AttentionCall } from "./call.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import type { WasmInstance } from "./instance.ts";
+import { afterwards, recordingOf } from "./job.ts";
 import { newFloats } from "./place.ts";
 
 /** Words of the crate's `PartialBlock`: kvTotal, then seven pointers. */
@@ -43,7 +44,7 @@ export function runPartial(instance: WasmInstance, call: AttentionCall, layout: 
     const placed = rows === 0 ? undefined : placeCall(memory, call);
     const addresses = results.map((data) => (data === undefined ? 0 : allocate(data.byteLength)));
     const partial = allocate(PARTIAL_WORDS * 4);
-    let views = memory.views();
+    const views = memory.views();
     const fingerprint = fingerprintOf(call, views);
     if (placed !== undefined) {
       const block = instance.argumentBlock;
@@ -51,14 +52,14 @@ export function runPartial(instance: WasmInstance, call: AttentionCall, layout: 
       views.u32.set([kvTotal, ...addresses], partial >>> 2);
       writeShard(views.u32, block >>> 2, shard, partial);
       views.u32[(block >>> 2) + OUT + VIEW_POINTER] = memory.emptyAddress;
-      runBlock(instance, memory, block, caller);
-      views = memory.views();
-      results.forEach((data, i) => {
-        const at = addresses[i]! >>> 2;
-        if (data !== undefined) {
+      runOrRecordBlock(instance, memory, block, caller);
+      afterwards(instance, () => {
+        const { i32 } = memory.views();
+        results.forEach((data, i) => {
+          const at = addresses[i]! >>> 2;
           // Through integers, so that no NaN changes.
-          new Int32Array(data.buffer).set(views.i32.subarray(at, at + data.length));
-        }
+          if (data !== undefined) new Int32Array(data.buffer).set(i32.subarray(at, at + data.length));
+        });
       });
     }
     return Object.freeze({
@@ -83,6 +84,6 @@ export function runPartial(instance: WasmInstance, call: AttentionCall, layout: 
       right,
     });
   } finally {
-    memory.scratch.release(mark);
+    if (recordingOf(instance) === undefined) memory.scratch.release(mark);
   }
 }

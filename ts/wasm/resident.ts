@@ -6,6 +6,7 @@
 import { type DType, ELEMENT_BYTE_LENGTH } from "../dtype.ts";
 import { SaccadeError } from "../errors.ts";
 import type { WasmInstance } from "./instance.ts";
+import { busy, recordingOf } from "./job.ts";
 import { contiguousStrides, type TensorView } from "./view.ts";
 
 export class Resident {
@@ -13,6 +14,9 @@ export class Resident {
   /** Row-major, proved when it was made, valid for as long as the resident is held. */
   readonly view: TensorView;
   #held = true;
+  /** Calls under way that read it, and that write it. */
+  #readers = 0;
+  #writers = 0;
 
   /**
    * Takes memory for `elements` elements; their content is whatever lay there.
@@ -51,13 +55,36 @@ export class Resident {
     throw new SaccadeError("ERR_SACCADE_DISPOSED", `${caller}: ${name} cannot be used: ${reason}`);
   }
 
-  /** Gives the memory back. May be called again. */
+  /**
+   * Notes a use of it: that of a call which is recorded lasts until the call has run, any other must not meet one that lasts.
+   *
+   * @throws SaccadeError `ERR_SACCADE_BUSY`
+   */
+  use(writes: boolean, caller: string, name: string): void {
+    const job = recordingOf(this.instance);
+    if (job === undefined) {
+      if (this.#writers > 0 || (writes && this.#readers > 0)) throw busy(caller, name);
+      return;
+    }
+    if (writes) this.#writers += 1;
+    else this.#readers += 1;
+    job.hold(() => {
+      if (writes) this.#writers -= 1;
+      else this.#readers -= 1;
+      if (!this.#held) this.#free();
+    });
+  }
+
+  /** Gives the memory back, once no call uses it any more. May be called again. */
   dispose(): void {
     if (!this.#held) return;
     this.#held = false;
-    const memory = this.instance.memoryIfAny;
-    if (memory === undefined) return;
-    memory.free(this.view.address, this.byteLength);
-    this.instance.tensors -= 1;
+    if (this.instance.memoryIfAny !== undefined) this.instance.tensors -= 1;
+    this.#free();
+  }
+
+  #free(): void {
+    if (this.#readers + this.#writers > 0) return;
+    this.instance.memoryIfAny?.free(this.view.address, this.byteLength);
   }
 }

@@ -1,0 +1,97 @@
+/**
+ * Heavy calls that give a promise and leave the thread free: asynchronous twins of the direct functions.
+ *
+ * A twin takes the arguments of its function, and `signal` and `onProgress` among the options; what its promise gives is what
+ * the function returns, to the bit. Inputs are read before the call returns; resident Tensors are read where they lie, when
+ * their turn comes. On one thread the work is cut into slices of about 5 ms, between which the event loop turns; with
+ * threads the others compute and this one helps. Calls to one engine run one after the other, in the order in which they were
+ * made. Direct calls can be made in between, but for those that touch what an asynchronous call is still to write, or write what
+ * it is still to read: those are refused with `ERR_SACCADE_BUSY`.
+ */
+
+import { later } from "./async/later.ts";
+import type { Twin } from "./async/types.ts";
+import { attention } from "./attention.ts";
+import { nadarayaWatson } from "./kernel-regression.ts";
+import { linear } from "./linear.ts";
+import { attentionPartial } from "./partial.ts";
+import { attentionPooling } from "./pooling.ts";
+import { shawRelative, transformerXlAttention } from "./relative.ts";
+import { selfAttention } from "./self-attention.ts";
+import { logSumExp, maskedSoftmax } from "./softmax.ts";
+import { temporalSelfAttention } from "./temporal.ts";
+
+declare const twin: Twin;
+
+/** Never called: the types of the twins. */
+const twins = () => ({
+  attention: twin(attention),
+  attentionPartial: twin(attentionPartial),
+  attentionPooling: twin(attentionPooling),
+  selfAttention: twin(selfAttention),
+  nadarayaWatson: twin(nadarayaWatson),
+  linear: twin(linear),
+  maskedSoftmax: twin(maskedSoftmax),
+  logSumExp: twin(logSumExp),
+  shawRelative: twin(shawRelative),
+  transformerXlAttention: twin(transformerXlAttention),
+  temporalSelfAttention: twin(temporalSelfAttention),
+});
+
+type Twins = ReturnType<typeof twins>;
+
+/**
+ * The asynchronous twin of {@link attention}: the same result, while the page or program goes on.
+ *
+ * @throws (the promise rejects) as {@link attention}; the signal's reason; what `onProgress` throws; SaccadeError
+ *   `ERR_SACCADE_DISPOSED` where the engine is disposed of in the meantime
+ *
+ * @example
+ * ```ts
+ * import { attentionAsync } from "saccade";
+ *
+ * const x = { data: new Float32Array([1, 2]), shape: [1, 2] };
+ * const { out } = await attentionAsync(x, x, x, { onProgress: ({ done, total }) => console.log(done / total) });
+ * ```
+ */
+export const attentionAsync: Twins["attention"] = (...args: unknown[]) =>
+  later(attention, 3, "attention", args) as Promise<never>;
+
+/** The asynchronous twin of {@link attentionPartial}. */
+export const attentionPartialAsync: Twins["attentionPartial"] = (...args: unknown[]) =>
+  later(attentionPartial, 3, "attentionPartial", args) as Promise<never>;
+
+/** The asynchronous twin of {@link attentionPooling}. */
+export const attentionPoolingAsync: Twins["attentionPooling"] = (...args: unknown[]) =>
+  later(attentionPooling, 3, "attentionPooling", args) as Promise<never>;
+
+/** The asynchronous twin of {@link selfAttention}. */
+export const selfAttentionAsync: Twins["selfAttention"] = (...args: unknown[]) =>
+  later(selfAttention, 1, "selfAttention", args) as Promise<never>;
+
+/** The asynchronous twin of {@link nadarayaWatson}. */
+export const nadarayaWatsonAsync: Twins["nadarayaWatson"] = (...args: unknown[]) =>
+  later(nadarayaWatson, 3, "nadarayaWatson", args) as Promise<never>;
+
+/** The asynchronous twin of {@link linear}. */
+export const linearAsync: Twins["linear"] = (...args: unknown[]) => later(linear, 2, "linear", args) as Promise<never>;
+
+/** The asynchronous twin of {@link maskedSoftmax}. */
+export const maskedSoftmaxAsync: Twins["maskedSoftmax"] = (...args: unknown[]) =>
+  later(maskedSoftmax, 1, "maskedSoftmax", args) as Promise<never>;
+
+/** The asynchronous twin of {@link logSumExp}. */
+export const logSumExpAsync: Twins["logSumExp"] = (...args: unknown[]) =>
+  later(logSumExp, 1, "logSumExp", args) as Promise<never>;
+
+/** The asynchronous twin of {@link shawRelative}. */
+export const shawRelativeAsync: Twins["shawRelative"] = (...args: unknown[]) =>
+  later(shawRelative, 3, "shawRelative", args) as Promise<never>;
+
+/** The asynchronous twin of {@link transformerXlAttention}. */
+export const transformerXlAttentionAsync: Twins["transformerXlAttention"] = (...args: unknown[]) =>
+  later(transformerXlAttention, 3, "transformerXlAttention", args) as Promise<never>;
+
+/** The asynchronous twin of {@link temporalSelfAttention}. */
+export const temporalSelfAttentionAsync: Twins["temporalSelfAttention"] = (...args: unknown[]) =>
+  later(temporalSelfAttention, 1, "temporalSelfAttention", args) as Promise<never>;
