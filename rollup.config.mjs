@@ -13,6 +13,10 @@ const ENTRIES = {
   "nn-browser": "ts/entry/nn-browser.ts",
   "vision-node": "ts/entry/vision-node.ts",
   "vision-browser": "ts/entry/vision-browser.ts",
+  "worker-node": "ts/entry/worker-node.ts",
+  "worker-browser": "ts/entry/worker-browser.ts",
+  "worker-host-node": "ts/entry/worker-host-node.ts",
+  "worker-host-browser": "ts/entry/worker-host-browser.ts",
   viz: "ts/viz/index.ts",
   interop: "ts/interop/index.ts",
 };

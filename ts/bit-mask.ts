@@ -55,6 +55,11 @@ export class BitMask extends RuleHandle {
     this.#rule = rule;
   }
 
+  /** @internal The mask of a rule that another BitMask was made of. */
+  static ofRule(rule: Rule): BitMask {
+    return new BitMask(KEY, rule);
+  }
+
   /** Keys up to the row's own position: `j <= i + qOffset`. */
   static causal(options?: BitMaskPosition): BitMask {
     const { qOffset } = read(options, ["qOffset"], "BitMask.causal");

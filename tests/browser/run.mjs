@@ -94,7 +94,7 @@ async function runEngine(engine, executable, origin, counts) {
     driver = await within(90_000, `starting ${engine.name}`, engine.start(executable));
     version = driver.version;
     const reports = [];
-    for (const path of ["/strict/", "/forbidden/"]) {
+    for (const path of ["/strict/", "/plain/", "/forbidden/"]) {
       const report = await reportOf(driver, `${origin}${path}${long ? "?long" : ""}`);
       reports.push(report);
       results.push(...report.results);
@@ -131,6 +131,8 @@ async function main() {
     mounts: {
       "/strict/": page,
       "/forbidden/": page,
+      "/plain/dist/": join(root, "dist"),
+      "/plain/": page,
       "/dist/": join(root, "dist"),
       "/data/": join(root, "tests/data"),
     },
@@ -145,6 +147,12 @@ async function main() {
         status: 200,
         headers: { "content-type": "application/wasm" },
         body: wasm.subarray(0, wasm.length >> 1),
+      },
+      "/plain/silent-worker.js": { status: 200, headers: { "content-type": "text/javascript" }, body: "" },
+      "/plain/dying-worker.js": {
+        status: 200,
+        headers: { "content-type": "text/javascript" },
+        body: 'import "/plain/dist/worker-host-browser.js"; addEventListener("message", ({ data }) => data === "die" && close());',
       },
       "/answers/untyped.wasm": { status: 200, headers: { "content-type": "application/octet-stream" }, body: wasm },
     },

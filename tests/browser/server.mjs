@@ -1,4 +1,4 @@
-// A static server on the loopback: folders are mounted under prefixes, every answer is cross-origin isolated.
+// A static server on the loopback: folders are mounted under prefixes; all but /plain/ is cross-origin isolated.
 import { createReadStream, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize, sep } from "node:path";
@@ -25,14 +25,16 @@ const policy = (script) => ({
 
 /**
  * `mounts` maps a URL prefix to a folder; `answers` maps an exact path to { status, headers, body }.
- * Pages under `/strict/` allow wasm and nothing else that evaluates; pages under `/forbidden/` do not even allow wasm.
+ * Pages under `/strict/` and `/plain/`, which is not isolated, allow wasm and nothing else that evaluates; pages under `/forbidden/`
+ * do not even allow wasm.
  */
 export async function serve({ mounts, answers }) {
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
+    const plain = pathname.startsWith("/plain/");
     const given = answers[pathname];
     if (given) {
-      response.writeHead(given.status, { ...isolation, ...given.headers }).end(given.body);
+      response.writeHead(given.status, { ...(plain ? {} : isolation), ...given.headers }).end(given.body);
       return;
     }
     const prefix = Object.keys(mounts).find((key) => pathname.startsWith(key));
@@ -45,13 +47,14 @@ export async function serve({ mounts, answers }) {
       response.writeHead(404, { ...isolation, "content-type": "text/plain" }).end("not found");
       return;
     }
-    const security = pathname.startsWith("/strict/")
-      ? policy("'self' 'wasm-unsafe-eval'")
-      : pathname.startsWith("/forbidden/")
-        ? policy("'self'")
-        : {};
+    const security =
+      plain || pathname.startsWith("/strict/")
+        ? policy("'self' 'wasm-unsafe-eval'; worker-src 'self'")
+        : pathname.startsWith("/forbidden/")
+          ? policy("'self'")
+          : {};
     const type = types[extname(path)] ?? "application/octet-stream";
-    response.writeHead(200, { ...isolation, ...security, "content-type": type });
+    response.writeHead(200, { ...(plain ? {} : isolation), ...security, "content-type": type });
     createReadStream(path).pipe(response);
   });
   await new Promise((resolve, reject) => {

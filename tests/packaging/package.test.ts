@@ -4,10 +4,16 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const LONG = 120_000;
+const PLATFORMS = ["node", "browser"];
+/** What a page loads of `saccade/worker`, but for what runs in the worker. */
+const WORKER_PAGE_GZIP_LIMIT = 14_000;
+/** Entries that differ between platforms, in the order of the manifest. */
+const PARTS = ["thread", "nn", "vision", "worker", "worker-host"];
 
 let folder: string;
 let files: string[];
@@ -44,18 +50,16 @@ const read = (path: string): string => readFileSync(join(installed, path), "utf8
 describe("the tarball", () => {
   it("holds what it must and nothing else", () => {
     const fixed = files.filter((path) => !/^dist\/(types\/.*\.d\.ts|shared-[a-z-]+\.js(\.map)?)$/.test(path));
-    const names = [
-      ...["browser", "interop", "nn-browser", "nn-node", "node"],
-      ...["thread-browser", "thread-node", "vision-browser", "vision-node", "viz"],
-    ];
+    const names = ["interop", "viz", ...PLATFORMS.flatMap((name) => [name, ...PARTS.map((part) => `${part}-${name}`)])];
     const entries = names.flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]);
     const modules = ["fast", "strict"].flatMap((build) => [
       `dist/saccade.${build}.operators.wasm`,
       `dist/saccade.${build}.wasm`,
     ]);
     expect(fixed).toEqual(["LICENSE", "README.md", ...entries, ...modules, "package.json"].sort());
-    for (const path of ["entry/node", "entry/nn-node", "entry/vision-node", "viz/index", "interop/index"])
-      expect(files).toContain(`dist/types/${path}.d.ts`);
+    for (const path of ["node", ...PARTS.map((part) => `${part}-node`)])
+      expect(files).toContain(`dist/types/entry/${path}.d.ts`);
+    for (const path of ["viz/index", "interop/index"]) expect(files).toContain(`dist/types/${path}.d.ts`);
   });
 
   it("depends on nothing", () => {
@@ -78,12 +82,7 @@ describe("the tarball", () => {
     );
     for (const target of targets) expect(files).toContain(target.replace(/^\.\//, ""));
     // Each entry says what its platform can do when it runs: a bundler must not drop that.
-    const entries = ["node", "browser", "thread-node", "thread-browser"].concat([
-      "nn-node",
-      "nn-browser",
-      "vision-node",
-      "vision-browser",
-    ]);
+    const entries = [...PLATFORMS, ...PARTS.flatMap((part) => PLATFORMS.map((name) => `${part}-${name}`))];
     expect(manifest.sideEffects).toEqual(entries.map((name) => `./dist/${name}.js`));
   });
 
@@ -98,7 +97,9 @@ describe("the tarball", () => {
 
   it("only the files for Node name a module of Node", () => {
     const naming = files.filter((path) => path.endsWith(".js") && /from\s*["']node:/.test(read(path)));
-    expect(naming).toEqual(["dist/node.js", "dist/shared-node.js", "dist/thread-node.js"]);
+    expect(naming).toEqual(
+      ["node", "shared-node", "thread-node", "worker-host-node", "worker-node"].map((name) => `dist/${name}.js`),
+    );
   });
 });
 
@@ -162,10 +163,22 @@ describe("an installation", () => {
   });
 
   it("its sub-paths import too", () => {
-    const code = `for (const name of ["saccade/nn", "saccade/vision", "saccade/viz", "saccade/interop"]) console.log(Object.keys(await import(name)).length > 0);
+    const code = `for (const name of ["saccade/nn", "saccade/vision", "saccade/viz", "saccade/interop", "saccade/worker"]) console.log(Object.keys(await import(name)).length > 0);
       console.log(import.meta.resolve("saccade/saccade.strict.wasm").endsWith("/dist/saccade.strict.wasm"));`;
     writeFileSync(join(folder, "paths.mjs"), code);
-    expect(node(["paths.mjs"]).trim().split("\n")).toEqual(["true", "true", "true", "true", "true"]);
+    expect(node(["paths.mjs"]).trim().split("\n")).toEqual(new Array(6).fill("true"));
+  });
+
+  it("saccade/worker computes in a worker, and lets the program end", () => {
+    writeFileSync(
+      join(folder, "worker.mjs"),
+      `import { attention } from "saccade";
+       import { createWorkerEngine } from "saccade/worker";
+       const x = { data: new Float32Array([1, 2]), shape: [1, 2] };
+       const remote = await createWorkerEngine();
+       console.log(String((await remote.attention(x, x, x)).out.data), String(attention(x, x, x).out.data));`,
+    );
+    expect(node(["worker.mjs"]).trim()).toBe("1,2 1,2");
   });
 
   it.each(["nodenext", "bundler"])(
@@ -178,6 +191,7 @@ describe("an installation", () => {
          import * as viz from "saccade/viz";
          import * as interop from "saccade/interop";
          import { cbam, type CbamOptions } from "saccade/vision";
+         import { createWorkerEngine, type WorkerTensor } from "saccade/worker";
          await init({ memory: { maximumMiB: 64 } });
          const x = { data: new Float32Array(8), shape: [2, 4] } satisfies TensorLike;
          const options: AttentionOptions = { causal: true };
@@ -190,7 +204,15 @@ describe("an installation", () => {
          const weights: Float32Array = layer.forward(x, x, x, { returnWeights: true }).weights.data;
          // @ts-expect-error -- not asked for
          layer.forward(x).weights;
-         export { interop, lse, maps, plain, viz, weights };\n`,
+         const remote = await createWorkerEngine();
+         const there: WorkerTensor<"float32"> = await remote.Tensor.from(x);
+         const { signal } = new AbortController();
+         const far: Float32Array = (await remote.attention(there, x, x, { returnLse: true, signal, transfer: true })).lse.data;
+         // @ts-expect-error -- not asked for
+         (await remote.attention(x, x, x)).lse;
+         // @ts-expect-error -- no such option
+         await remote.attention(x, x, x, { causl: true });
+         export { far, interop, lse, maps, plain, viz, weights };\n`,
       );
       const compilerOptions = {
         target: "ES2022",
@@ -229,6 +251,34 @@ describe("an installation", () => {
       expect(code).not.toMatch(/from\s*["']node:/);
       // What needs no operators does not bring along what makes init() load them.
       expect(/= *wantOperators\(/.test(code)).toBe(names.startsWith("GRU"));
+    },
+    LONG,
+  );
+
+  it(
+    "bundles saccade/worker for a browser: the worker's script and its wasm come along, the page's stays small",
+    async () => {
+      writeFileSync(join(folder, "index.html"), '<!doctype html><script type="module" src="./app.js"></script>\n');
+      writeFileSync(
+        join(folder, "app.js"),
+        'import { createWorkerEngine } from "saccade/worker";\nglobalThis.make = createWorkerEngine;\n',
+      );
+      const { build } = await import("vite");
+      await build({
+        root: folder,
+        logLevel: "silent",
+        configFile: false,
+        worker: { format: "es" },
+        build: { outDir: "bundle-worker", assetsInlineLimit: 0 },
+      });
+      const bundled = join(folder, "bundle-worker", "assets");
+      const assets = readdirSync(bundled);
+      const workers = assets.filter((name) => /worker-host-browser.*\.js$/.test(name));
+      expect(workers.length).toBe(1);
+      expect(assets.some((name) => /saccade\.strict.*\.wasm$/.test(name))).toBe(true);
+      const page = assets.filter((name) => name.endsWith(".js") && !name.includes("worker-host"));
+      const size = page.reduce((sum, name) => sum + gzipSync(readFileSync(join(bundled, name))).length, 0);
+      expect(size).toBeLessThan(WORKER_PAGE_GZIP_LIMIT);
     },
     LONG,
   );

@@ -26,12 +26,18 @@ const kindGetter = intrinsicGetter<string | undefined>(Symbol.toStringTag);
 const bufferGetter = intrinsicGetter<ArrayBufferLike>("buffer");
 const byteOffsetGetter = intrinsicGetter<number>("byteOffset");
 const lengthGetter = intrinsicGetter<number>("length");
+const byteLengthGetter = intrinsicGetter<number>("byteLength");
 /** Any method that validates its receiver will do; this one does nothing else. */
 const validate = Object.getOwnPropertyDescriptor(typedArrayPrototype, "keys")!.value as (this: unknown) => unknown;
 
 /** The constructor's name of a true typed array (of any realm), else undefined. */
 export function typedArrayKind(value: unknown): string | undefined {
   return kindGetter.call(value);
+}
+
+/** Bytes of a true typed array's elements. */
+export function byteLengthOf(array: object): number {
+  return byteLengthGetter.call(array);
 }
 
 /** Where a typed array lies: taken once, after the last code of the caller has run. */

@@ -7,53 +7,10 @@ import { proveWord, readOptions } from "../layout/options.ts";
 import { proveNumber, snapshot } from "../layout/shape.ts";
 import { ACTIVATIONS, type Activation } from "../linear.ts";
 import type { TensorInput } from "../tensor.ts";
+import { type DeepLayer, ScoreHandle, type ScoreKind, type ScoreSpec } from "./score-spec.ts";
 import { takeWeight, transposed, unit, type Weight } from "./weight.ts";
 
-/** Names of the scores. */
-export type ScoreKind =
-  | "dot"
-  | "scaledDot"
-  | "cosine"
-  | "general"
-  | "additive"
-  | "concat"
-  | "mlp"
-  | "gaussian"
-  | "boxcar"
-  | "triangular"
-  | "epanechnikov"
-  | "location";
-
-/** A hidden layer after the first. */
-interface DeepLayer {
-  readonly w: Weight;
-  readonly bias: Weight | undefined;
-}
-
-/** What a score is: how features come of query and key, and which of the wasm's scores is taken of them. */
-export interface ScoreSpec {
-  readonly kind: ScoreKind;
-  /** The wasm's number. */
-  readonly number: number;
-  /** Scale or width. */
-  readonly parameter: number;
-  /** Whether rows of query and key are scaled to unit length. */
-  readonly unit: boolean;
-  /** Projections `[features, in]`. */
-  readonly query: Weight | undefined;
-  readonly key: Weight | undefined;
-  /** A projection of query and key one behind the other, `[features, queryDim + keyDim]`. */
-  readonly both: Weight | undefined;
-  /** In place of the keys, `[positions, queryDim]`. */
-  readonly positions: Weight | undefined;
-  /** Added to the query's features. */
-  readonly bias: Weight | undefined;
-  /** The weights of the last features. */
-  readonly last: Weight | undefined;
-  readonly deep: readonly DeepLayer[];
-  readonly constant: Weight | undefined;
-  readonly activation: Activation;
-}
+export type { ScoreKind, ScoreSpec };
 
 /** The wasm's numbers. */
 const NUMBERS = {
@@ -82,27 +39,21 @@ const PLAIN: Omit<ScoreSpec, "kind" | "number"> = Object.freeze({
 });
 
 /** How well a query and a key fit: what {@link dot}, {@link additive} and the others make. Immutable. */
-export class Score {
+export class Score extends ScoreHandle {
   /** Its name. */
   readonly kind: ScoreKind;
-  readonly #spec: ScoreSpec;
 
   /** @internal */
   constructor(spec: ScoreSpec) {
+    super(Object.freeze(spec));
     this.kind = spec.kind;
-    this.#spec = Object.freeze(spec);
     Object.freeze(this);
-  }
-
-  /** @internal What a score is; undefined for anything else. */
-  static specOf(value: unknown): ScoreSpec | undefined {
-    return typeof value === "object" && value !== null && #spec in value ? value.#spec : undefined;
   }
 }
 
 /** Proves that a call was given a score. */
 export function proveScore(value: unknown, caller: string): ScoreSpec {
-  const spec = Score.specOf(value);
+  const spec = ScoreHandle.specOf(value);
   if (spec !== undefined) return spec;
   throw new SaccadeTypeError(
     "ERR_SACCADE_ARGUMENT",

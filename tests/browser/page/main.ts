@@ -1,7 +1,7 @@
 /**
  * Runs the cases of this page one after another and leaves a report on globalThis, as JSON text.
  * The address says which: `…/strict/` runs the entry's own cases, then all conformance cases; `…/forbidden/`, whose
- * security policy forbids wasm, runs the cases for that.
+ * security policy forbids wasm, runs the cases for that; `…/plain/`, which is not isolated, those of workers.
  */
 import { allCases } from "../../conformance/cases.ts";
 import { createContext } from "../../conformance/context.ts";
@@ -9,6 +9,7 @@ import type { Build, Case, Context, Library, ModuleName } from "../../conformanc
 import { wasmFile } from "../../conformance/harness.ts";
 import { entryCases, forbiddenCases, type PageTools } from "./entry-cases.ts";
 import { conformanceOnThreads, threadCases } from "./thread-cases.ts";
+import { workerPageCases } from "./worker-cases.ts";
 
 export interface Report {
   done: boolean;
@@ -64,14 +65,15 @@ async function one(group: "entry" | "conformance", name: string, skip: boolean, 
 
 async function runAll(): Promise<void> {
   // Not bundled: the file that the package ships is what runs.
-  const address = "/dist/browser.js";
+  const plain = location.pathname.startsWith("/plain/");
+  const address = new URL(plain ? "dist/browser.js" : "/dist/browser.js", location.href).href;
   const library = (await import(/* @vite-ignore */ address)) as Library;
   const tools: PageTools = { library, answer };
   const forbidden = location.pathname.startsWith("/forbidden/");
-  for (const { name, run } of forbidden ? forbiddenCases : entryCases) {
+  for (const { name, run } of forbidden ? forbiddenCases : plain ? workerPageCases : entryCases) {
     await one("entry", name, false, () => run(tools));
   }
-  if (forbidden) return;
+  if (forbidden || plain) return;
 
   const load: Context["load"] = async (path) => (await answer(`/data/${path}`)).json();
   const wasm = async (build: Build, module?: ModuleName) =>

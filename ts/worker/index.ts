@@ -1,0 +1,12 @@
+/**
+ * The package in a worker of its own: what both entries of `saccade/worker` export.
+ *
+ * @packageDocumentation
+ */
+
+export type { AsyncOptions, Progress } from "../control.ts";
+export type { WorkerLike } from "./connection.ts";
+export { createWorkerEngine, WorkerEngine, type WorkerEngineOptions } from "./engine.ts";
+export type { WorkerCallOptions } from "./functions.ts";
+export { WorkerKvCache } from "./kv-cache.ts";
+export { WorkerTensor } from "./tensor.ts";
