@@ -2,8 +2,8 @@
 //! eight lanes at a time.
 //!
 //! A block's keys and values alone are 32 KiB at 64 lanes, as large as most first-level caches: with each group walking
-//! through all of them, every load came from the second level. Now a panel is read from there once for 32 rows, whose queries,
-//! scores and accumulators stay.
+//! through all of them, every load came from the second level. Now a panel is read from there once for all rows that meet it
+//! together, up to a whole tile's.
 
 use super::mask::{BlockSight, Columns};
 use super::plan::MAX_GROUPS;

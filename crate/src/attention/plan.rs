@@ -11,14 +11,14 @@ const PACK_BUDGET: u64 = 1 << 18;
 /// Elements of a tile's widest operand above which it takes fewer rows.
 const TILE_BUDGET: usize = 1 << 15;
 
-/// Elements of the widest operand of the rows that meet a block's panels together: with their scores and a panel they stay in
-/// the first-level cache.
-const GROUPS_BUDGET: usize = 1 << 12;
+/// Elements of the widest operand of the rows that meet a block's panels together.
+const GROUPS_BUDGET: usize = 1 << 13;
 /// Most groups of four rows that meet a block together.
-pub const MAX_GROUPS: usize = 8;
+pub const MAX_GROUPS: usize = MAX_ROWS / MR;
 
-/// Elements between value rows up to which they are read where they lie, however many rows read them.
-const MOST_APART: usize = 128;
+/// Elements between value rows from which on they are copied. At 512 bytes the 64 rows of a block share eight sets of a
+/// first-level cache of 64, all of whose ways they fill: the accumulators then push them out between two groups of rows.
+const FAR_APART: usize = 128;
 /// Rows of a tile for which a copy of a block's values pays.
 const COPYING_ROWS: usize = 32;
 
@@ -88,7 +88,7 @@ impl Plan {
         let (copied_keys, copied_lanes) = match &spec.source {
             // Value rows that lie apart share few sets of the first-level cache, and are read once for every group of rows.
             Source::Rows { value: Operand::F32(value), .. }
-                if value.shape().strides[1] <= MOST_APART || rows_per_tile < COPYING_ROWS =>
+                if value.shape().strides[1] < FAR_APART || rows_per_tile < COPYING_ROWS =>
             {
                 (0, value_width - sizes.value_head_dim / NR * NR)
             }
