@@ -20,6 +20,7 @@ pub mod row_tile;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub mod simd128;
 pub mod sin_cos;
+pub mod softmax;
 pub mod tanh;
 
 /// Rows of a tile.
@@ -104,6 +105,8 @@ pub trait Lanes: Copy {
     fn widen_bf16(eight: &[u16; 8]) -> [Self; 2];
     /// The integers nearest to eight numbers of at most 2^15 - 1 in magnitude, ties to even. Any integers for other numbers.
     fn round(low: Self, high: Self) -> [i16; 8];
+    /// `(self - m) * factor - less` in f64, rounded once.
+    fn shifted_product(self, m: &[f64; 4], factor: f64, less: &[f64; 4]) -> Self;
     /// The 4 x 4 matrix whose rows are given, transposed.
     fn transpose(rows: [Self; 4]) -> [Self; 4];
 

@@ -146,6 +146,10 @@ impl Lanes for F32x4 {
         core::array::from_fn(|i| integer(if i < 4 { low.0[i] } else { high.0[i - 4] }))
     }
     #[inline(always)]
+    fn shifted_product(self, m: &[f64; 4], factor: f64, less: &[f64; 4]) -> Self {
+        Self(core::array::from_fn(|i| ((f64::from(self.0[i]) - m[i]) * factor - less[i]) as f32))
+    }
+    #[inline(always)]
     fn transpose(rows: [Self; 4]) -> [Self; 4] {
         core::array::from_fn(|i| Self(core::array::from_fn(|j| rows[j].0[i])))
     }

@@ -125,6 +125,16 @@ impl Lanes for F32x4 {
         to
     }
     #[inline(always)]
+    fn shifted_product(self, m: &[f64; 4], factor: f64, less: &[f64; 4]) -> Self {
+        let pair = |x: v128, at: usize| {
+            let (m, less) = (f64x2(m[at], m[at + 1]), f64x2(less[at], less[at + 1]));
+            let y = f64x2_sub(f64x2_mul(f64x2_sub(f64x2_promote_low_f32x4(x), m), f64x2_splat(factor)), less);
+            f32x4_demote_f64x2_zero(y)
+        };
+        let high = i64x2_shuffle::<1, 1>(self.0, self.0);
+        Self(i64x2_shuffle::<0, 2>(pair(self.0, 0), pair(high, 2)))
+    }
+    #[inline(always)]
     fn transpose(rows: [Self; 4]) -> [Self; 4] {
         let [a, b, c, d] = rows.map(|row| row.0);
         let ab_low = i32x4_shuffle::<0, 4, 1, 5>(a, b);

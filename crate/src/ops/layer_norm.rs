@@ -13,12 +13,18 @@
 //! `u (|weight| r (D + |d|) + |weight d r| (3 + V) + |y|)`, `V = (D mean|d| + (k + 4) v / 2) / (v + epsilon) + 3`.
 //!
 //! Source: Ba, Kiros and Hinton 2016; without the mean Zhang and Sennrich 2019.
+//!
+//! Loop: four rows at a time, whose sums are the lanes of a vector: so means, roots and divisions of four rows are taken at
+//! once, and none waits for the one before.
 
-use super::sum::{sum, TreeSum, BLOCK};
+use super::sum::{TreeSum, BLOCK};
 use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
-use crate::kernel::{Lanes, Native};
+use crate::kernel::{Lanes, Native, CANONICAL_NAN};
 use core::ops::Range;
+
+/// Rows that are worked on together.
+const ROWS: usize = 4;
 
 /// Integers: outer, n, inner, 1 for the root mean square. Number: epsilon. Inputs: x, weight (optional), bias (optional). Output: y.
 pub struct LayerNorm<'a> {
@@ -32,53 +38,120 @@ pub struct LayerNorm<'a> {
     bias: Option<&'a [f32]>,
 }
 
-impl LayerNorm<'_> {
-    /// The sum of `(x - mean)^2` along a row, in the order of `ops::sum`.
-    #[inline(never)]
-    fn squares(row: &[f32], mean: f32) -> f32 {
-        let mut tree = TreeSum::new();
-        for block in row.chunks(BLOCK) {
-            let (fours, rest) = block.as_chunks::<4>();
-            let mut sums = Native::splat(0.0);
+/// A row's vectors: the last one is filled up with `padding`.
+#[inline(always)]
+fn last_of(rest: &[f32], padding: f32) -> Native {
+    let mut last = [padding; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    Native::load(&last)
+}
+
+/// The sums along up to four rows of `length` elements, in the order of `ops::sum`: of x, or with means of `(x - mean)^2`.
+#[inline(always)]
+fn sums_of(rows: &[f32], length: usize, means: Option<[f32; ROWS]>) -> Native {
+    let mut tree = TreeSum::new();
+    for at in (0..length).step_by(BLOCK) {
+        let end = length.min(at + BLOCK);
+        let mut sums = [Native::splat(0.0); ROWS];
+        for (r, (row, sum)) in rows.chunks_exact(length).zip(&mut sums).enumerate() {
+            let mean = means.map_or(0.0, |means| means[r]);
+            let centre = Native::splat(mean);
+            let term = |x: Native| {
+                let d = x.sub(centre);
+                if means.is_some() {
+                    d.mul(d)
+                } else {
+                    x
+                }
+            };
+            let (fours, rest) = row[at..end].as_chunks::<4>();
+            let mut s = Native::splat(0.0);
             for x in fours {
-                let d = Native::load(x).sub(Native::splat(mean));
-                sums = sums.add(d.mul(d));
+                s = s.add(term(Native::load(x)));
             }
-            let mut sums = sums.to_array();
-            for (sum, x) in sums.iter_mut().zip(rest) {
-                let d = x - mean;
-                *sum += d * d;
+            if !rest.is_empty() {
+                // Lanes without an element add +0.
+                s = s.add(term(last_of(rest, mean)));
             }
-            tree.push((sums[0] + sums[2]) + (sums[1] + sums[3]));
+            *sum = s;
         }
-        tree.total()
+        let [a, b, c, d] = Native::transpose(sums);
+        tree.push(a.add(c).add(b.add(d)));
+    }
+    tree.total()
+}
+
+#[inline(never)]
+fn sums(rows: &[f32], length: usize) -> Native {
+    sums_of(rows, length, None)
+}
+
+#[inline(never)]
+fn squares(rows: &[f32], length: usize, means: [f32; ROWS]) -> Native {
+    sums_of(rows, length, Some(means))
+}
+
+impl LayerNorm<'_> {
+    /// Up to four rows that lie one behind the other.
+    fn rows(&self, x: &[f32], y: &mut [f32]) {
+        let n = Native::splat(self.length as f32);
+        let mean = if self.centred { sums(x, self.length).div(n) } else { Native::splat(0.0) };
+        let means = mean.to_array();
+        let variance = squares(x, self.length, means).div(n);
+        let r = Native::splat(1.0).div(variance.add(Native::splat(self.epsilon)).sqrt()).to_array();
+        let rows = x.chunks_exact(self.length).zip(y.chunks_exact_mut(self.length));
+        for ((x, y), (mean, r)) in rows.zip(means.into_iter().zip(r)) {
+            if self.row(x, y, mean, r) {
+                for y in y {
+                    *y = if y.is_nan() { CANONICAL_NAN } else { *y };
+                }
+            }
+        }
     }
 
+    /// A row, whose mean and factor are known. Gives whether there may be a NaN in it, which is not yet the one that is stored.
     #[inline(never)]
-    fn row(&self, x: &[f32], y: &mut [f32]) {
-        let n = self.length as f32;
-        let mean = if self.centred { sum::<Native>(x) / n } else { 0.0 };
-        let variance = Self::squares(x, mean) / n;
-        let r = Native::splat(1.0).div(Native::splat(variance + self.epsilon).sqrt());
+    fn row(&self, x: &[f32], y: &mut [f32], mean: f32, r: f32) -> bool {
+        let (mean, r) = (Native::splat(mean), Native::splat(r));
         // An absent weight is 1 and an absent bias -0, which change nothing.
-        let value = |x: Native, weight: Native, bias: Native| {
-            x.sub(Native::splat(mean)).mul(r).mul(weight).add(bias).canonical()
-        };
         let (one, nothing) = (Native::splat(1.0), Native::splat(-0.0));
-        let (weights, _) = self.weight.unwrap_or_default().as_chunks::<4>();
-        let (biases, _) = self.bias.unwrap_or_default().as_chunks::<4>();
+        let value = |x: Native, weight: Native, bias: Native| x.sub(mean).mul(r).mul(weight).add(bias);
+        let (x_fours, x_rest) = x.as_chunks::<4>();
         let (fours, rest) = y.as_chunks_mut::<4>();
-        for (i, (to, x)) in fours.iter_mut().zip(x.as_chunks::<4>().0).enumerate() {
-            let weight = weights.get(i).map_or(one, Native::load);
-            let bias = biases.get(i).map_or(nothing, Native::load);
-            value(Native::load(x), weight, bias).store(to);
+        // A sum of all elements is NaN where one of them is.
+        let mut check = Native::splat(0.0);
+        if let (Some(weight), Some(bias)) = (self.weight, self.bias) {
+            let affine = weight.as_chunks::<4>().0.iter().zip(bias.as_chunks::<4>().0);
+            for ((to, x), (weight, bias)) in fours.iter_mut().zip(x_fours).zip(affine) {
+                let y = value(Native::load(x), Native::load(weight), Native::load(bias));
+                check = check.add(y);
+                y.store(to);
+            }
+        } else {
+            let weights = self.weight.unwrap_or_default().as_chunks::<4>().0;
+            let biases = self.bias.unwrap_or_default().as_chunks::<4>().0;
+            for (i, (to, x)) in fours.iter_mut().zip(x_fours).enumerate() {
+                let weight = weights.get(i).map_or(one, Native::load);
+                let bias = biases.get(i).map_or(nothing, Native::load);
+                let y = value(Native::load(x), weight, bias);
+                check = check.add(y);
+                y.store(to);
+            }
         }
-        let done = x.len() - rest.len();
-        for (k, to) in rest.iter_mut().enumerate() {
-            let weight = self.weight.map_or(one, |weight| Native::splat(weight[done + k]));
-            let bias = self.bias.map_or(nothing, |bias| Native::splat(bias[done + k]));
-            *to = value(Native::splat(x[done + k]), weight, bias).to_array()[0];
+        let done = x.len() - x_rest.len();
+        if !rest.is_empty() {
+            let weight = self.weight.map_or(one, |weight| last_of(&weight[done..], 1.0));
+            let bias = self.bias.map_or(nothing, |bias| last_of(&bias[done..], 0.0));
+            let y = value(last_of(x_rest, 0.0), weight, bias);
+            check = check.add(y);
+            rest.copy_from_slice(&y.to_array()[..rest.len()]);
         }
+        check.to_array().iter().any(|sum| sum.is_nan())
+    }
+
+    /// Where a row begins.
+    fn start(&self, row: usize) -> usize {
+        row / self.inner * self.length * self.inner + row % self.inner
     }
 }
 
@@ -102,9 +175,9 @@ impl<'a> Operator<'a> for LayerNorm<'a> {
     }
 
     fn plan(&self) -> Result<Plan, Error> {
-        let workspace = if self.inner == 1 { 0 } else { product(&[2, self.length])? };
+        let workspace = if self.inner == 1 { 0 } else { product(&[2 * ROWS, self.length])? };
         let rows = if self.length == 0 { 0 } else { product(&[self.outer, self.inner])? };
-        Ok(Plan { shared: 0, workspace, tiles: [0, rows] })
+        Ok(Plan { shared: 0, workspace, tiles: [0, rows.div_ceil(ROWS)] })
     }
 
     fn work(&self) -> usize {
@@ -115,19 +188,25 @@ impl<'a> Operator<'a> for LayerNorm<'a> {
         let [y] = outputs(out)?;
         let (length, inner) = (self.length, self.inner);
         let y = y.f32(&[self.outer, length, inner])?;
+        let rows = self.outer * inner;
         for tile in tiles {
-            let start = tile / inner * length * inner + tile % inner;
+            let first = tile * ROWS;
+            let n = ROWS.min(rows - first);
             if inner == 1 {
-                self.row(&self.x[start..start + length], &mut y[start..start + length]);
+                let of_rows = first * length..(first + n) * length;
+                self.rows(&self.x[of_rows.clone()], &mut y[of_rows]);
                 continue;
             }
-            let (x, normal) = scratch.workspace.split_at_mut(length);
-            for (to, x) in x.iter_mut().zip(self.x[start..].iter().step_by(inner)) {
-                *to = *x;
+            let (x, normal) = scratch.workspace.split_at_mut(ROWS * length);
+            let (x, normal) = (&mut x[..n * length], &mut normal[..n * length]);
+            for (r, x) in x.chunks_exact_mut(length).enumerate() {
+                let from = self.x[self.start(first + r)..].iter().step_by(inner);
+                x.iter_mut().zip(from).for_each(|(to, x)| *to = *x);
             }
-            self.row(x, normal);
-            for (to, y) in y[start..].iter_mut().step_by(inner).zip(normal) {
-                *to = *y;
+            self.rows(x, normal);
+            for (r, normal) in normal.chunks_exact(length).enumerate() {
+                let to = y[self.start(first + r)..].iter_mut().step_by(inner);
+                to.zip(normal).for_each(|(to, y)| *to = *y);
             }
         }
         Ok(())

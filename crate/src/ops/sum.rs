@@ -24,26 +24,56 @@ pub fn block_sum<L: Lanes>(block: &[f32]) -> f32 {
     (sums[0] + sums[2]) + (sums[1] + sums[3])
 }
 
+/// What a tree adds: sums of blocks of one row, or of four rows in lanes.
+pub trait Term: Copy {
+    /// +0.
+    fn zero() -> Self;
+    /// `self + other`.
+    fn plus(self, other: Self) -> Self;
+}
+
+impl Term for f32 {
+    #[inline(always)]
+    fn zero() -> Self {
+        0.0
+    }
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self + other
+    }
+}
+
+impl<L: Lanes> Term for L {
+    #[inline(always)]
+    fn zero() -> Self {
+        L::splat(0.0)
+    }
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.add(other)
+    }
+}
+
 /// Adds the sums of blocks, given in ascending order, along the tree: a binary counter of unfinished subtrees.
 #[derive(Clone, Copy, Debug)]
-pub struct TreeSum {
-    levels: [f32; 32],
+pub struct TreeSum<T = f32> {
+    levels: [T; 32],
     blocks: u32,
 }
 
-impl TreeSum {
+impl<T: Term> TreeSum<T> {
     /// No block yet.
-    pub const fn new() -> Self {
-        Self { levels: [0.0; 32], blocks: 0 }
+    pub fn new() -> Self {
+        Self { levels: [T::zero(); 32], blocks: 0 }
     }
 
     /// Adds the next block.
     #[inline(never)]
-    pub fn push(&mut self, mut sum: f32) {
+    pub fn push(&mut self, mut sum: T) {
         let complete = self.blocks.trailing_ones() as usize;
         for level in 0..complete {
             // The mask says to the compiler what the count of blocks says to us: there are no more levels.
-            sum += self.levels[level & 31];
+            sum = sum.plus(self.levels[level & 31]);
         }
         self.levels[complete & 31] = sum;
         self.blocks += 1;
@@ -51,18 +81,18 @@ impl TreeSum {
 
     /// The sum of all blocks; +0 for none.
     #[inline(never)]
-    pub fn total(&self) -> f32 {
-        let (mut left, mut total) = (self.blocks, 0.0);
+    pub fn total(&self) -> T {
+        let (mut left, mut total) = (self.blocks, T::zero());
         while left != 0 {
             let sum = self.levels[left.trailing_zeros() as usize & 31];
-            total = if left == self.blocks { sum } else { sum + total };
+            total = if left == self.blocks { sum } else { sum.plus(total) };
             left &= left - 1;
         }
         total
     }
 }
 
-impl Default for TreeSum {
+impl<T: Term> Default for TreeSum<T> {
     fn default() -> Self {
         Self::new()
     }
