@@ -11,12 +11,14 @@ import type {
   WeightsOption,
 } from "./attention-options.ts";
 import type { FloatDType } from "./dtype.ts";
+import type { Engine } from "./engine.ts";
 import { SaccadeRangeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { describeRow, resolveAttention } from "./layout/attention.ts";
 import { captureAttention } from "./layout/attention-capture.ts";
 import type { CapturedAttention } from "./layout/captured-attention.ts";
 import type { TensorInput } from "./tensor.ts";
+import { warmedBy, warmInput } from "./warm-up.ts";
 import { type AttentionOutcome, runAttention } from "./wasm/attention.ts";
 import type { AttentionCall, Destination } from "./wasm/call.ts";
 import { afterwards } from "./wasm/job.ts";
@@ -101,7 +103,20 @@ export function attention<
 }
 
 /** {@link attention} for a function that is made of it: messages name that function. */
-export function attend(query: unknown, key: unknown, value: unknown, options: unknown, caller: string): object {
+export const attend: typeof runAttend = /* @__PURE__ */ warmedBy(runAttend, warm);
+
+/** Many rows, whole and causal, and a single one: the tile's kernels and those of a row. */
+function warm(engine: Engine): void {
+  const [rows, row, keys] = [warmInput(1, 128, 2, 64), warmInput(1, 1, 2, 64), warmInput(1, 256, 2, 64)];
+  const call = (query: TensorInput, options: object, times: number): void => {
+    for (let i = 0; i < times; i++) runAttend(query, keys, keys, { ...options, engine }, CALLER);
+  };
+  call(rows, {}, 6);
+  call(rows, { causal: true, qOffset: "bottom-right" }, 2);
+  call(row, {}, 12);
+}
+
+function runAttend(query: unknown, key: unknown, value: unknown, options: unknown, caller: string): object {
   const captured = captureAttention(query, key, value, options, caller);
   const instance = instanceFor(captured.engine, caller);
   const call = resolveAttention(captured, instance);

@@ -10,11 +10,12 @@ import { loadsOperators, moduleFor, moduleForSync, operatorsSource } from "./mod
 import { currentPlatform } from "./platform.ts";
 import { countThreads, threadsUnavailable } from "./threads/availability.ts";
 import type { CreateWorker } from "./threads/slot.ts";
+import { warmUp } from "./warm-up.ts";
 import { KIND_OPERATOR } from "./wasm/abi.ts";
 import { hasRelaxedSimd, hasSimd } from "./wasm/features.ts";
 import { type Build, instantiate, instantiateSync, type WasmInstance } from "./wasm/instance.ts";
 import type { WasmSource } from "./wasm/loader.ts";
-import { selfTest, warmUp } from "./wasm/self-test.ts";
+import { selfTest } from "./wasm/self-test.ts";
 
 /** Sizes of an engine's memory. */
 export interface MemoryOptions {
@@ -319,6 +320,7 @@ function makeEngineSync(options: ResolvedInit, caller: string): Engine {
 
 function finish(instance: WasmInstance, options: ResolvedInit, caller: string): Engine {
   selfTest(instance, caller);
-  if (options.warmup) warmUp(instance, caller);
-  return new Engine(instance);
+  const engine = new Engine(instance);
+  if (options.warmup) warmUp(engine, instance.hasOperators);
+  return engine;
 }

@@ -7,7 +7,7 @@ import { recorded } from "./async/later.ts";
 import { resultsOf } from "./attention.ts";
 import type { AttentionResult, AttentionTarget, OutDTypeOf, WeightsOption } from "./attention-options.ts";
 import { decodeCache, encodeCache } from "./cache/codec.ts";
-import type { CacheDType } from "./cache/format.ts";
+import { CACHE_DTYPES, type CacheDType } from "./cache/format.ts";
 import { longestOf, retainedOf } from "./cache/geometry.ts";
 import { proveCut, proveKept, proveRoom, proveServed } from "./cache/limits.ts";
 import { type CacheRope, resolveRope, turned } from "./cache/rope.ts";
@@ -33,6 +33,7 @@ import { plainOf } from "./layout/results.ts";
 import { MAXIMUM_SIZE, proveInteger, proveIntegers } from "./layout/shape.ts";
 import { captureTensor } from "./layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
+import { warmedBy, warmInput } from "./warm-up.ts";
 import { runAttention } from "./wasm/attention.ts";
 import { appendRows, readRows } from "./wasm/cache.ts";
 import type { AxisOrder } from "./wasm/call.ts";
@@ -53,7 +54,20 @@ class Parts {
   }
 }
 
-function partsOf(options: unknown): Parts {
+/** Steps of decoding, in every dtype. */
+function warm(engine: Engine): void {
+  const [keys, query] = [warmInput(1, 128, 4, 64), warmInput(1, 1, 4, 64)];
+  for (const dtype of Object.keys(CACHE_DTYPES) as CacheDType[]) {
+    const cache = new KvCache({ batch: 1, dtype, capacity: 128, numKvHeads: 4, headDim: 64, engine });
+    cache.append(keys, keys);
+    for (let i = 0; i < 12; i++) cache.attend(query);
+    cache.dispose();
+  }
+}
+
+const partsOf: typeof readParts = /* @__PURE__ */ warmedBy(readParts, warm);
+
+function readParts(options: unknown): Parts {
   const caller = "KvCache";
   const read = captureCache(options, caller);
   const shape = resolveCache(read, caller);

@@ -11,6 +11,7 @@ import { plainOf } from "./layout/results.ts";
 import { shapeError } from "./layout/shape.ts";
 import { captureTensor } from "./layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
+import { warmedBy, warmInput } from "./warm-up.ts";
 import { inSession, type Session, type Slot } from "./wasm/operator.ts";
 import type { TensorView } from "./wasm/view.ts";
 
@@ -96,7 +97,18 @@ interface LinearOperands<T> {
  *
  * @param packed - the shape of weights that `packWeight` has laid out; left out where they are as they were given
  */
-export function runLinear(
+export const runLinear: typeof run = /* @__PURE__ */ warmedBy(run, warm, "operators");
+
+/** Many rows and a single one. */
+function warm(engine: Engine): void {
+  const [weight, rows, row] = [warmInput(128, 128), warmInput(64, 128), warmInput(1, 128)];
+  for (let i = 0; i < 16; i++) {
+    linear(rows, weight, { engine });
+    linear(row, weight, { engine });
+  }
+}
+
+function run(
   session: Session,
   { x, weight, bias }: LinearOperands<Slot>,
   out: Slot,

@@ -222,6 +222,22 @@ describe("options", () => {
     expect(engine.stats().liveBytes).toBe(0);
   });
 
+  it("warming up leaves nothing in memory and changes no result", async () => {
+    const saccade = await fresh();
+    const [cold, warm] = [
+      await saccade.createEngine(),
+      await saccade.createEngine({ warmup: true, operators: wasmBytes("saccade.strict.operators.wasm") }),
+    ];
+    expect(warm.stats()).toMatchObject({ liveBytes: 0, tensors: 0 });
+    // That calls were made is seen by what they took.
+    expect(warm.stats().peakBytes).toBeGreaterThan(cold.stats().peakBytes);
+    const data = Float32Array.from({ length: 70 * 2 * 13 }, (_, i) => Math.sin(i * i));
+    const x = { data, shape: [1, 70, 2, 13] };
+    const [a, b] = [cold, warm].map((engine) => saccade.attention(x, x, x, { causal: true, engine }).out.data);
+    expect(b).toEqual(a);
+    warm.selfTest();
+  });
+
   it("build fast runs where relaxed SIMD is, and is refused where it is not", async () => {
     const saccade = await fresh();
     if (saccade.capabilities().relaxedSimd) {

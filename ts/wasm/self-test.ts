@@ -127,9 +127,3 @@ export function selfTest(instance: WasmInstance, caller: string): void {
       "was the wasm of the other build given as module, or is this engine or CPU faulty?",
   );
 }
-
-/** Calls the kernels often enough that engines with several tiers compile them with the best one. */
-export function warmUp(instance: WasmInstance, caller: string): void {
-  const call = knownCall(caller);
-  for (let i = 0; i < 24; i++) runAttention(instance, call);
-}
