@@ -1,4 +1,4 @@
-/** Cold rows: the first call of a fresh process, before the engine has compiled its best code. */
+/** Cold rows: the first call of a fresh process, before the engine has compiled its best code, and the same after our warm-up. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -10,12 +10,16 @@ export interface ColdCase {
   readonly words: string;
   /** The same case warm. */
   readonly warm: string;
+  /** `init({ warmup: true })` comes first; other libraries have nothing of the kind. */
+  readonly warmedUp?: true;
 }
 
-export const COLD_CASES: readonly ColdCase[] = [
-  { name: "cold-prefill-64", words: "prefill-64, the first call of a process", warm: "prefill-64" },
-  { name: "cold-cache-f32", words: "cache-f32, the first call of a process", warm: "cache-f32" },
-];
+const WARM = ["prefill-64", "decode-4096", "cache-f32", "cache-bf16", "cache-int8"];
+
+export const COLD_CASES: readonly ColdCase[] = WARM.flatMap((warm): ColdCase[] => [
+  { name: `cold-${warm}`, words: `${warm}, the first call of a process`, warm },
+  { name: `warmed-${warm}`, words: `${warm}, the first call after init({ warmup: true })`, warm, warmedUp: true },
+]);
 
 /** Cold cases whose names contain a text. */
 export const coldLike = (text: string): ColdCase[] => COLD_CASES.filter(({ name }) => name.includes(text));
@@ -23,19 +27,24 @@ export const coldLike = (text: string): ColdCase[] => COLD_CASES.filter(({ name 
 const PROGRAM = fileURLToPath(new URL("./first-call.ts", import.meta.url));
 const run = promisify(execFile);
 
-async function firstCall(name: string, { by, how }: Row): Promise<number> {
-  const { stdout } = await run(process.execPath, [...process.execArgv, PROGRAM, name, by, how]);
+const isOurs = ({ by }: Row): boolean => by === "strict" || by === "fast";
+
+async function firstCall({ warm, warmedUp }: ColdCase, { by, how }: Row): Promise<number> {
+  const args = [...process.execArgv, PROGRAM, warm, by, how, warmedUp ? "warmed-up" : "cold"];
+  const { stdout } = await run(process.execPath, args);
   return Number(stdout);
 }
 
 /** A row for every row that was timed warm; `processes` of each, in interleaved rounds. */
 export async function coldRows(cases: readonly ColdCase[], warm: readonly Row[], processes: number): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const { name, words, warm: of } of cases) {
-    const subjects = warm.filter((row) => row.case === of && row.median !== null);
+  for (const each of cases) {
+    const { name, words, warm: of } = each;
+    const timed = warm.filter((row) => row.case === of && row.median !== null);
+    const subjects = each.warmedUp ? timed.filter(isOurs) : timed;
     const times = subjects.map((): number[] => []);
     for (let round = 0; round < processes; round++) {
-      for (const [i, subject] of subjects.entries()) times[i]!.push(await firstCall(of, subject));
+      for (const [i, subject] of subjects.entries()) times[i]!.push(await firstCall(each, subject));
     }
     const medianOf = (i: number) => (i < 0 ? null : at(times[i]!, 0.5));
     const over = (a: number | null, b: number | null) => (a === null || b === null ? null : a / b);

@@ -1,6 +1,6 @@
 /**
  * A process of its own: the first call of one case by one library, which is loaded and has its operands in place.
- * `node first-call.ts CASE BY HOW` prints the milliseconds.
+ * `node first-call.ts CASE BY HOW cold|warmed-up` prints the milliseconds.
  */
 import { createEngine } from "saccade";
 import type { Placed } from "../case.ts";
@@ -9,15 +9,17 @@ import type { Build } from "../limits.ts";
 import { loadPeers } from "../peers/node.ts";
 import { rowNameOf } from "../subjects.ts";
 
-async function placed(name: string, by: string, how: string): Promise<Placed> {
+async function placed(name: string, by: string, how: string, state: string): Promise<Placed> {
   const prepared = CASES.find((each) => each.name === name)!.prepare();
-  if (by === "strict" || by === "fast") return prepared.on(await createEngine({ build: by satisfies Build }));
+  if (by === "strict" || by === "fast") {
+    return prepared.on(await createEngine({ build: by satisfies Build, warmup: state === "warmed-up" }));
+  }
   const [peer] = await loadPeers(() => {}, by.replace(/ \(.*/, ""));
   const choice = peer!.choices(prepared.task!).find((each) => rowNameOf(peer!, each) === by)!;
   return await choice.ways.find((way) => way.how === how)!.place();
 }
 
-const { call } = await placed(...(process.argv.slice(2) as [string, string, string]));
+const { call } = await placed(...(process.argv.slice(2) as [string, string, string, string]));
 const before = performance.now();
 await call();
 console.log(performance.now() - before);

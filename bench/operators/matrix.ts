@@ -7,8 +7,7 @@ import { product, rowOf, spread, U } from "./definition.ts";
 
 const operatorCase = family("matrix");
 
-function linearCase(rows: number, inner: number, outer: number): BenchCase {
-  const name = `linear-${rows}`;
+function linearCase(rows: number, inner: number, outer: number, name = `linear-${rows}`): BenchCase {
   const words = `linear, ${rows} x ${inner} x ${outer}`;
   const work = { flops: 2 * rows * inner * outer, bytes: 4 * (rows * inner + inner * outer) };
   return operatorCase({ name, words, ...work }, () => {
@@ -84,4 +83,11 @@ function gruCase(time: number, inner: number, hidden: number): BenchCase {
   });
 }
 
-export const MATRIX: readonly BenchCase[] = [linearCase(512, 512, 512), linearCase(1, 512, 512), gruCase(64, 128, 128)];
+export const MATRIX: readonly BenchCase[] = [
+  linearCase(512, 512, 512),
+  linearCase(1024, 1024, 1024),
+  linearCase(512, 2048, 512, "linear-512-long"),
+  linearCase(2048, 512, 512),
+  linearCase(1, 512, 512),
+  gruCase(64, 128, 128),
+];
