@@ -54,6 +54,8 @@ pub struct Plan {
     pub slots: usize,
     /// Lanes of the values that are copied per block: those that are no whole 8, or all where they are not f32.
     pub copied_lanes: usize,
+    /// Lanes of the values that a block's copy has room for.
+    pub reserved_lanes: usize,
     /// Elements of the keys of a block that are copied: those of a cache of half floats, where they serve more than one row.
     pub copied_keys: usize,
     /// Elements of a tile's workspace.
@@ -101,7 +103,13 @@ impl Plan {
                 _ => (BLOCK_KV * sizes.head_dim, value_width + 1),
             },
         };
-        let workspace = Workspace::elements(rows_per_tile, groups_at_once, segments, slots, value_width, copied_lanes);
+        // Memory is there for the copy whatever the strides are, so that it follows from the sizes alone.
+        let reserved_lanes = match &spec.source {
+            Source::Rows { .. } if rows_per_tile >= COPYING_ROWS => value_width,
+            _ => copied_lanes,
+        };
+        let workspace =
+            Workspace::elements(rows_per_tile, groups_at_once, segments, slots, value_width, reserved_lanes);
         let workspace = workspace.and_then(|n| n.checked_add(copied_keys as u64)).ok_or(too_large)?;
         let packed = packed_unit.checked_mul(units_per_pass as u64).ok_or(too_large)?;
         let scratch = packed.checked_add(workspace).ok_or(too_large)?;
@@ -122,6 +130,7 @@ impl Plan {
             segments,
             slots,
             copied_lanes,
+            reserved_lanes,
             copied_keys,
             workspace: workspace as usize,
         })
@@ -182,7 +191,7 @@ impl<'a> Workspace<'a> {
         let rows = plan.rows_per_tile;
         let (query, rest) = memory.split_at_mut(plan.segments * rows * ROW_STRIDE);
         let (scores, rest) = rest.split_at_mut(plan.groups_at_once * MR * BLOCK_KV);
-        let (value_copy, rest) = rest.split_at_mut(plan.copied_lanes * BLOCK_KV);
+        let (value_copy, rest) = rest.split_at_mut(plan.reserved_lanes * BLOCK_KV);
         let (key_copy, rest) = rest.split_at_mut(plan.copied_keys);
         let (m, rest) = rest.split_at_mut(plan.slots * rows);
         let (l, o) = rest.split_at_mut(plan.slots * rows);
