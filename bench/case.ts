@@ -45,5 +45,7 @@ export interface BenchCase {
   readonly tangents?: number;
   /** The case without what this one adds, and how much of its time this one may take at most. */
   readonly against?: { readonly name: string; readonly goal?: number };
+  /** Our strict build is timed on several threads too, in the same rounds. */
+  readonly threaded?: true;
   readonly prepare: () => Prepared;
 }

@@ -10,7 +10,7 @@ import { lastRecord, linesOf, record } from "./report/record.ts";
 import { notesOf, roofText, tableOf } from "./report/table.ts";
 import { measureRoof, type Peaks } from "./roof/roof.mjs";
 import { impossible } from "./rows.ts";
-import { FULL, loadBuilds, QUICK, type Run, run } from "./run.ts";
+import { FULL, loadBuilds, loadThreaded, QUICK, type Run, run } from "./run.ts";
 
 const HELP = `usage: npm run bench [-- options]
 
@@ -22,7 +22,7 @@ const HELP = `usage: npm run bench [-- options]
   --compare       sets every row against the last record of this machine and engine
   --help          this text
 
-The median of interleaved rounds, single thread; operands of ours lie in wasm memory. "x strict" and "x fast" say how
+The median of interleaved rounds, on one thread where no number is said; operands of ours lie in wasm memory. "x strict" and "x fast" say how
 many times as long another library takes as our builds. "share" is the part of this machine's limit that is reached:
 arithmetic (strict or fused), reading memory, exponentials or divisions, whichever takes longest. "of plain" is the time
 as a part of that of the case without mask or bias (and its goal, where there is one). "error" is the largest error
@@ -111,7 +111,7 @@ interface Measured {
 const say = (line: string) => console.log(line);
 
 function introduce({ engine, machine, cores }: Machine, roof: Peaks): void {
-  say(`${engine} on ${machine}, ${cores} cores; one thread is measured`);
+  say(`${engine} on ${machine}, ${cores} cores; one thread is measured, two where it is said`);
   say(`roof: ${roofText(roof)}`);
 }
 
@@ -120,12 +120,13 @@ async function inNode(options: Options, cases: readonly BenchCase[], cold: reado
   const roof = await measureRoof({ milliseconds: options.quick ? 300 : 600 });
   introduce(machine, roof);
   const builds = await loadBuilds(say);
+  const threaded = await loadThreaded(say);
   const peers = options.peers ? await loadPeers(say) : [];
   const effort = options.quick ? QUICK : FULL;
   const blocks = new Set(cases.map(({ block }) => block));
   const onBlock = (name: string, place: number) => process.stderr.write(`${ERASE}${place}/${blocks.size} ${name}`);
   const live = process.stderr.isTTY ? { onBlock } : {};
-  const done = await run({ cases, builds, peers, roof, effort, cpuTime, ...live });
+  const done = await run({ cases, builds, threaded, peers, roof, effort, cpuTime, ...live });
   if (process.stderr.isTTY) process.stderr.write(ERASE);
   const first = await coldRows(cold, done.rows, options.quick ? 2 : 5);
   return { machine, done: { ...done, rows: [...done.rows, ...first] } };

@@ -12,6 +12,7 @@ export interface Row {
   readonly by: string;
   readonly version: string;
   readonly how: string;
+  /** Rows of ours on more than one have no share: the limits are those of one thread. */
   readonly threads: number;
   readonly status: "ok" | "wrong" | "failed";
   /** Milliseconds a call; null where there is no time. */
@@ -19,7 +20,7 @@ export interface Row {
   readonly p10: number | null;
   readonly p90: number | null;
   readonly calls: number;
-  /** The part of the samples in which other work had the core. */
+  /** The part of the samples in which other work had the core; null where nobody can tell, as on several threads. */
   readonly disturbed: number | null;
   /** The limit that binds: "strict" and "fused" count GFLOP/s, "read" GB/s, "exp" and "division" 10^9 of these a second. */
   readonly limit: string;
@@ -29,7 +30,7 @@ export interface Row {
   /** The case without what this one adds, and the time as a part of its time. */
   readonly plain: string;
   readonly part: number | null;
-  /** The time over that of our strict build: above 1, ours is faster. */
+  /** The time over that of our strict build on one thread: above 1, that one is faster. */
   readonly timesStrict: number | null;
   readonly timesFast: number | null;
   readonly error: number | null;
@@ -37,24 +38,19 @@ export interface Row {
 }
 
 /** Rows of a block, whose cases were timed in the same rounds. `timings` are those of the attempts that could be timed. */
-export function rowsOf(
-  attempts: readonly Attempt[],
-  timings: readonly Timing[],
-  limits: Limits,
-  threads: number,
-): Row[] {
+export function rowsOf(attempts: readonly Attempt[], timings: readonly Timing[], limits: Limits): Row[] {
   const subjects = attempts.filter(isSubject);
   const timed = attempts.map((attempt) => (isSubject(attempt) ? timings[subjects.indexOf(attempt)]! : null));
   const medianOf = (name: string | undefined, by: string) => {
-    const found = attempts.findIndex((other) => other.of.name === name && other.by === by);
+    const found = attempts.findIndex((other) => other.of.name === name && other.by === by && other.threads === 1);
     return timed[found]?.median ?? null;
   };
   const over = (a: number | null | undefined, b: number | null) => (a == null || b === null ? null : a / b);
   const { peaks } = limits;
   return attempts.map((attempt, i): Row => {
-    const { of, build, by, version, how, margin, note } = attempt;
+    const { of, build, by, version, how, threads, margin, note } = attempt;
     const timing = timed[i] ?? null;
-    const limit = build && timing ? limits.of(of.work, build) : null;
+    const limit = build && timing && threads === 1 ? limits.of(of.work, build) : null;
     return {
       case: of.name,
       what: of.words,
@@ -67,7 +63,7 @@ export function rowsOf(
       p10: timing?.p10 ?? null,
       p90: timing?.p90 ?? null,
       calls: timing?.calls ?? 0,
-      disturbed: timing?.disturbed ?? null,
+      disturbed: threads === 1 ? (timing?.disturbed ?? null) : null,
       limit: limit?.name ?? "",
       rate: limit && timing ? (1000 * limit.giga) / timing.median : null,
       share: limit && timing ? limit.ms / timing.median : null,

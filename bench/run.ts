@@ -11,6 +11,8 @@ import { attempts, isSubject } from "./subjects.ts";
 export interface RunOptions {
   readonly cases: readonly BenchCase[];
   readonly builds: readonly (readonly [Build, Engine])[];
+  /** Our strict build on several threads. */
+  readonly threaded?: Engine | undefined;
   readonly peers: readonly Peer[];
   readonly roof: Roof;
   readonly effort: Effort;
@@ -42,7 +44,31 @@ export async function loadBuilds(say: (line: string) => void): Promise<[Build, E
   return [["strict", strict]];
 }
 
-export async function run({ cases, builds, peers, roof, effort, cpuTime, onBlock }: RunOptions): Promise<Run> {
+/** On how many threads our strict build is timed beside one. */
+const THREADS = 2;
+/** Longer than any run: threads that end for want of work would have to be started again in a later block. */
+const NEVER_IDLE_MS = 86_400_000;
+
+/** Our strict build on several threads, which park while others are timed; undefined, with the reason said, without them. */
+export async function loadThreaded(say: (line: string) => void): Promise<Engine | undefined> {
+  const engine = await createEngine({ build: "strict", threads: THREADS, idleTimeoutMs: NEVER_IDLE_MS });
+  const { threads, threadsReason } = engine.stats();
+  if (threads === THREADS) return engine;
+  engine.dispose();
+  say(`SKIPPED: ${THREADS} threads; ${threadsReason}`);
+  return undefined;
+}
+
+export async function run({
+  cases,
+  builds,
+  threaded,
+  peers,
+  roof,
+  effort,
+  cpuTime,
+  onBlock,
+}: RunOptions): Promise<Run> {
   const rows: Row[] = [];
   const blocks: Limits[] = [];
   for (const name of new Set(cases.map(({ block }) => block))) {
@@ -53,7 +79,7 @@ export async function run({ cases, builds, peers, roof, effort, cpuTime, onBlock
       block.map(({ work }) => work),
     );
     const all = [];
-    for (const each of block) all.push(...(await attempts(each, builds, peers)));
+    for (const each of block) all.push(...(await attempts(each, builds, peers, threaded)));
     const subjects = all.filter(isSubject);
     const calls = subjects.map(({ placed }) => placed.call);
     const between = async () => {
@@ -62,7 +88,7 @@ export async function run({ cases, builds, peers, roof, effort, cpuTime, onBlock
       await new Promise((resolve) => setTimeout(resolve));
     };
     const timings = await timeInRounds(calls, effort, between, cpuTime);
-    rows.push(...rowsOf(all, timings, limits, 1));
+    rows.push(...rowsOf(all, timings, limits));
     blocks.push(limits);
     for (const { placed } of subjects) await placed.dispose?.();
   }

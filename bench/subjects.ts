@@ -13,6 +13,7 @@ export interface Subject {
   /** The name in the table: a build, or a library with the choice that it is. */
   readonly by: string;
   readonly version: string;
+  readonly threads: number;
   /** The operators that another library does it with. */
   readonly how: string;
   readonly placed: Placed;
@@ -35,16 +36,19 @@ export const isSubject = (attempt: Attempt): attempt is Subject => "placed" in a
 /** Milliseconds that tell which of several ways is the fastest. */
 const TRIAL_MS = 60;
 
-/** A case by everyone who can do it. */
+/** A case by everyone who can do it; by `threaded`, an engine on several threads, where the case asks for it. */
 export async function attempts(
   of: BenchCase,
   builds: readonly (readonly [Build, Engine])[],
   peers: readonly Peer[],
+  threaded?: Engine,
 ): Promise<Attempt[]> {
   const prepared = of.prepare();
   const all: Attempt[] = [];
-  for (const [build, engine] of builds) {
-    const mine = { of, build, by: build, version: "", how: "", note: "" };
+  const further = threaded && of.threaded ? [["strict", threaded] as const] : [];
+  for (const [build, engine] of [...builds, ...further]) {
+    const { threads } = engine.stats();
+    const mine = { of, build, by: build, version: "", threads, how: "", note: "" };
     const placed = prepared.on(engine);
     const margin = await marginOf(placed, prepared);
     if (margin <= 1) all.push({ ...mine, placed, margin });
@@ -53,7 +57,7 @@ export async function attempts(
   for (const { name, version, choices } of peers) {
     for (const choice of prepared.task ? choices(prepared.task) : []) {
       const by = rowNameOf({ name }, choice);
-      const attempt = await fastest(choice, prepared, { of, build: null, by, version });
+      const attempt = await fastest(choice, prepared, { of, build: null, by, version, threads: 1 });
       if (attempt) all.push(attempt);
     }
   }

@@ -47,6 +47,7 @@ export const CACHE_CASES: readonly BenchCase[] = [
   }),
   attentionCase({
     ...{ ...large, cache: "float32" },
+    threaded: true,
     name: "cache-f32-128",
     words: "1 query, 8 heads x 32768 cached keys x 64",
   }),

@@ -4,21 +4,21 @@ import { type AttentionSpec, bytesOf, flopsOf } from "./spec.ts";
 import { prepareAttention } from "./subject.ts";
 
 type Named = AttentionSpec &
-  Pick<BenchCase, "name" | "words" | "against"> & {
+  Pick<BenchCase, "name" | "words" | "against" | "threaded"> & {
     readonly work?: Work;
     /** Other libraries are not asked: what they would do is that of another case, or not what is measured here. */
     readonly alone?: true;
   };
 
 /** A case out of its numbers. */
-export function attentionCase({ name, words, against, work: given, alone, ...spec }: Named): BenchCase {
+export function attentionCase({ name, words, against, threaded, work: given, alone, ...spec }: Named): BenchCase {
   const work = given ?? { flops: flopsOf(spec), bytes: bytesOf(spec) };
   const block = against?.name ?? name;
   const prepare = () => {
     const { task, ...prepared } = prepareAttention(spec);
     return task && !alone ? { ...prepared, task } : prepared;
   };
-  return { name, words, block, work, ...(against && { against }), prepare };
+  return { name, words, block, work, ...(against && { against }), ...(threaded && { threaded }), prepare };
 }
 
 const ordinary = { layout: "bhsd", batch: 1, causal: false } as const;
@@ -34,6 +34,14 @@ const long = { ...ordinary, ...square(1, 4096, 64) };
 const SPECS: readonly Named[] = [
   { ...prefill, name: "prefill-64", words: "4 heads x 1024 x 64" },
   { ...prefill, layout: "bshd", alone: true, name: "prefill-64-bshd", words: "4 heads x 1024 x 64, heads innermost" },
+  {
+    ...ordinary,
+    ...square(8, 1024, 64),
+    alone: true,
+    threaded: true,
+    name: "prefill-8-64",
+    words: "8 heads x 1024 x 64",
+  },
   { ...ordinary, ...square(4, 1024, 128), name: "prefill-128", words: "4 heads x 1024 x 128" },
   { ...ordinary, ...square(16, 256, 64), name: "prefill-256-64", words: "16 heads x 256 x 64" },
   { ...ordinary, ...square(8, 256, 32), name: "prefill-256-32", words: "8 heads x 256 x 32" },
@@ -52,7 +60,7 @@ const SPECS: readonly Named[] = [
     words: "8 heads over 2 key heads, 1024 x 64",
   },
   { ...long, name: "long-64", words: "1 head x 4096 x 64" },
-  { ...ordinary, ...square(1, 64, 64), name: "small-64", words: "1 head x 64 x 64" },
+  { ...ordinary, ...square(1, 64, 64), threaded: true, name: "small-64", words: "1 head x 64 x 64" },
   { ...ordinary, ...square(12, 120, 32), name: "small-32", words: "12 heads x 120 x 32 (a sentence)" },
   {
     ...ordinary,

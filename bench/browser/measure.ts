@@ -2,7 +2,7 @@
 import { casesLike } from "../cases.ts";
 import type { Peer } from "../peers/task.ts";
 import { measureRoof, type Peaks } from "../roof/roof.mjs";
-import { FULL, loadBuilds, QUICK, type Run, run } from "../run.ts";
+import { FULL, loadBuilds, loadThreaded, QUICK, type Run, run } from "../run.ts";
 
 export interface PageReport {
   readonly done: boolean;
@@ -31,9 +31,10 @@ export async function measure(loadPeers: (say: (line: string) => void) => Promis
     const roof = await measureRoof({ milliseconds: quick ? 300 : 600 });
     publish({ roof: { ...roof } });
     const builds = await loadBuilds(say);
+    const threaded = await loadThreaded(say);
     const peers = await loadPeers(say);
     const done = await run({
-      ...{ cases: casesLike(asked.get("filter") ?? ""), builds, peers, roof, effort: quick ? QUICK : FULL },
+      ...{ cases: casesLike(asked.get("filter") ?? ""), builds, threaded, peers, roof, effort: quick ? QUICK : FULL },
       onBlock: (current) => publish({ current }),
     });
     publish({ done: true, run: { ...done, reads: [...done.reads] } });

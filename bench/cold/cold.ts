@@ -40,7 +40,7 @@ export async function coldRows(cases: readonly ColdCase[], warm: readonly Row[],
   const rows: Row[] = [];
   for (const each of cases) {
     const { name, words, warm: of } = each;
-    const timed = warm.filter((row) => row.case === of && row.median !== null);
+    const timed = warm.filter((row) => row.case === of && row.median !== null && row.threads === 1);
     const subjects = each.warmedUp ? timed.filter(isOurs) : timed;
     const times = subjects.map((): number[] => []);
     for (let round = 0; round < processes; round++) {

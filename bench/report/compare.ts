@@ -1,6 +1,6 @@
 /** A run against an earlier one of the same machine and engine. */
 import Table from "cli-table3";
-import { type Line, ROOF } from "./line.ts";
+import { authorOf, type Line, ROOF } from "./line.ts";
 import { ms } from "./table.ts";
 
 export interface Change {
@@ -24,7 +24,16 @@ export function changesOf(now: readonly Line[], before: readonly Line[]): Change
     if (line.case === ROOF || !then?.median_ms || !line.median_ms) return [];
     const [a, b] = [Number(then.median_ms), Number(line.median_ms)];
     const outside = Number(line.p10_ms) > Number(then.p90_ms) || Number(line.p90_ms) < Number(then.p10_ms);
-    return [{ case: line.case, by: line.by, before: a, now: b, percent: 100 * (b / a - 1), outside }];
+    return [
+      {
+        case: line.case,
+        by: authorOf(line.by, Number(line.threads)),
+        before: a,
+        now: b,
+        percent: 100 * (b / a - 1),
+        outside,
+      },
+    ];
   });
 }
 

@@ -10,4 +10,7 @@ export const COLUMNS = [
 type Column = (typeof COLUMNS)[number];
 export type Line = Readonly<Record<Column, string>>;
 
+/** Who a row is by, as tables name it. */
+export const authorOf = (by: string, threads: number): string => (threads === 1 ? by : `${by}, ${threads} threads`);
+
 export const ROOF = "roof";

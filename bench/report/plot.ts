@@ -46,8 +46,9 @@ function timesOf(lines: readonly Line[], { by }: Series): number | null {
 /** The name of the plot of an engine's last run: one that stays, so that pages can show it. */
 export const plotNameOf = ({ engine }: Pick<Line, "engine">): string => `${engine.split(" ")[0]}.svg`;
 
-/** The plot as an SVG document that stands on any ground. */
-export function plotOf(lines: readonly Line[]): string {
+/** The plot of what was measured on one thread, as an SVG document that stands on any ground. */
+export function plotOf(all: readonly Line[]): string {
+  const lines = all.filter(({ threads }) => threads === "1");
   const names = casesOf(lines);
   const { date = "", engine = "", machine = "" } = lines[0] ?? {};
   const width = MARGIN * 2 + LABEL + PANEL.shares + GAP + PANEL.times;

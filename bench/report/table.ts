@@ -3,6 +3,7 @@ import Table from "cli-table3";
 import type { BenchCase } from "../case.ts";
 import type { Peaks } from "../roof/roof.mjs";
 import type { Row } from "../rows.ts";
+import { authorOf } from "./line.ts";
 
 export function roofText(roof: Peaks): string {
   const fused = roof.fusedGflops === null ? "no relaxed SIMD" : `${roof.fusedGflops.toFixed(1)} GFLOP/s fused`;
@@ -29,10 +30,10 @@ export function tableOf(rows: readonly Row[], cases: readonly BenchCase[]): stri
     const goal = cases.find(({ name }) => name === row.case)?.against?.goal;
     const part = row.by === "strict" || row.by === "fast" ? row.part : null;
     table.push([
-      `  ${row.by}${row.how && `: ${row.how}`}`,
+      `  ${authorOf(row.by, row.threads)}${row.how && `: ${row.how}`}`,
       row.median === null ? row.status : ms(row.median),
       row.p10 === null || row.p90 === null ? "" : `${ms(row.p10)}-${ms(row.p90)}`,
-      row.by === "strict" ? "" : optional(row.timesStrict, (x) => x.toPrecision(3)),
+      row.by === "strict" && row.threads === 1 ? "" : optional(row.timesStrict, (x) => x.toPrecision(3)),
       row.by === "fast" ? "" : optional(row.timesFast, (x) => x.toPrecision(3)),
       row.limit,
       optional(row.rate, (x) => x.toPrecision(3)),
@@ -46,4 +47,6 @@ export function tableOf(rows: readonly Row[], cases: readonly BenchCase[]): stri
 
 /** What could not be run, and why: one line each. */
 export const notesOf = (rows: readonly Row[]): string[] =>
-  rows.filter(({ note }) => note !== "").map(({ case: name, by, note }) => `${name}, ${by}: ${note}`);
+  rows
+    .filter(({ note }) => note !== "")
+    .map(({ case: name, by, threads, note }) => `${name}, ${authorOf(by, threads)}: ${note}`);

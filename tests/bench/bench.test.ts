@@ -224,6 +224,7 @@ describe("npm run bench", () => {
     expect(stderr).toBe("");
     expect(stdout).toMatch(/roof: [\d.]+ GFLOP\/s strict/);
     expect(stdout).toMatch(/small-64: 1 head x 64 x 64[^│]*│\n│ +strict/);
+    expect(stdout).toMatch(/│ +strict, 2 threads +│/);
     expect(stdout).not.toContain("recorded");
     if (!stdout.includes("│   fast")) expect(stdout).toContain("SKIPPED: the fast build");
     expect(status).toBe(0);

@@ -168,6 +168,8 @@ describe("a plot", () => {
       peer({ by: "onnxruntime-web (whole keys)", timesStrict: 2 }),
       peer({ by: "onnxruntime-web (constants)", timesStrict: 1.5 }),
       peer({ by: "naive loop", version: "", timesStrict: 4000 }),
+      row({ threads: 2, limit: "", share: null, timesStrict: 0.6 }),
+      peer({ threads: 2, timesStrict: 1.1 }),
       row({ case: "ours alone", what: "left out" }),
     ]),
     MACHINE,
