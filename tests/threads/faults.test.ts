@@ -2,7 +2,17 @@
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import { attention, createEngine, type Engine, type InitOptions, init, initSync, SaccadeError, Tensor } from "saccade";
+import {
+  attention,
+  attentionAsync,
+  createEngine,
+  type Engine,
+  type InitOptions,
+  init,
+  initSync,
+  SaccadeError,
+  Tensor,
+} from "saccade";
 import { describe, expect, it } from "vitest";
 import { painted } from "./painted.ts";
 
@@ -78,6 +88,29 @@ describe("a thread that", () => {
       await until(() => engine.stats().threads === 2);
       works(engine);
       expect(tensor.toPlain().data).toEqual(query.data);
+      expect(made).toBe(2);
+    });
+  });
+
+  it("hangs makes an asynchronous call end so too", { timeout: 60_000 }, async () => {
+    let made = 0;
+    const createWorker = () => worker(++made === 1 ? "hangs" : undefined);
+    await withEngine({ threads: 2, createWorker }, async (engine) => {
+      const live = engine.stats().liveBytes;
+      let error: unknown;
+      // The thread hangs once it has got a chunk, which need not be in the first call.
+      for (let tries = 0; tries < 1000 && error === undefined; tries++) {
+        error = await attentionAsync(query, key, value, { engine }).then(
+          () => undefined,
+          (reason: unknown) => reason,
+        );
+      }
+      expect(error).toBeInstanceOf(SaccadeError);
+      expect(error).toMatchObject({ code: "ERR_SACCADE_TIMEOUT" });
+      works(engine);
+      await until(() => engine.stats().threads === 2);
+      await until(() => engine.stats().liveBytes === live);
+      works(engine);
       expect(made).toBe(2);
     });
   });

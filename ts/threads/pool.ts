@@ -52,6 +52,7 @@ export class Pool implements TilePool {
   #chunks = 0;
   #ownChunks = 0;
   #opened = 0;
+  #ownEnded = 0;
   #seenDone = 0;
   #seenAt = 0;
   #trap: { readonly cause: unknown } | undefined;
@@ -110,6 +111,7 @@ export class Pool implements TilePool {
     publish(this.#control, this.#generation, job);
     Atomics.notify(this.#control, SEQUENCE, chunks - 1);
     this.#opened = performance.now();
+    this.#ownEnded = this.#opened;
     this.#seenDone = 0;
     this.#seenAt = this.#opened;
   }
@@ -129,7 +131,9 @@ export class Pool implements TilePool {
       this.#seenDone = done;
       this.#seenAt = now;
     }
-    return now - this.#seenAt > this.answerLimitMs;
+    // Of the chunks that this thread ran, and of no later time: a limit that grew as it waits would never be reached.
+    const perChunk = (this.#ownEnded - this.#opened) / Math.max(1, this.#ownChunks);
+    return now - this.#seenAt > Math.max(ANSWER_MS, ANSWER_CHUNKS * perChunk);
   }
 
   drain(): void {
@@ -153,6 +157,7 @@ export class Pool implements TilePool {
       }
     }
     this.#ownChunks += 1;
+    this.#ownEnded = performance.now();
     finish(this.#control, status, chunks);
     return true;
   }
@@ -205,12 +210,6 @@ export class Pool implements TilePool {
     );
   }
 
-  /** When a job of which nothing more has come in is to be given up, in milliseconds after the last answer. */
-  get answerLimitMs(): number {
-    const perChunk = (performance.now() - this.#opened) / Math.max(1, this.#ownChunks);
-    return Math.max(ANSWER_MS, ANSWER_CHUNKS * perChunk);
-  }
-
   dispose(): void {
     this.#disposed = true;
     for (const slot of this.#slots) slot?.end();
@@ -219,18 +218,11 @@ export class Pool implements TilePool {
 
   #block(caller: string): void {
     for (let spins = SPINS; spins > 0; spins--) if (this.done) return;
-    const limit = this.answerLimitMs;
     const control = this.#control;
-    let seen = Atomics.load(control, DONE);
-    let since = performance.now();
-    while (!this.done) {
+    for (let seen = Atomics.load(control, DONE); seen < this.#chunks; seen = Atomics.load(control, DONE)) {
+      if (this.isLate) throw this.abandon(caller);
       if (canBlock) Atomics.wait(control, DONE, seen, 100);
       else for (let spins = SPINS; spins > 0 && !this.done; spins--);
-      const now = performance.now();
-      const done = Atomics.load(control, DONE);
-      if (done !== seen) since = now;
-      else if (now - since > limit) throw this.abandon(caller);
-      seen = done;
     }
   }
 
