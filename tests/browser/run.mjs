@@ -135,6 +135,7 @@ async function main() {
       "/plain/": page,
       "/dist/": join(root, "dist"),
       "/data/": join(root, "tests/data"),
+      "/threads/": join(root, "tests/threads"),
     },
     answers: {
       "/answers/page.wasm": {

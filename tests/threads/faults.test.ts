@@ -152,12 +152,6 @@ describe("a thread that", () => {
       works(engine);
     });
   });
-
-  it("dawdles changes nothing", async () => {
-    await withEngine({ threads: 4, createWorker: () => worker("dawdles") }, (engine) => {
-      for (let i = 0; i < 20; i++) works(engine);
-    });
-  });
 });
 
 describe("threads", () => {

@@ -1,20 +1,13 @@
-// The package's thread with something in its way, as workerData says: it counts, dawdles, fails, hangs, or never answers.
+// The package's thread with something in its way, as workerData says: it counts, fails, hangs, or never answers.
 import { parentPort, workerData } from "node:worker_threads";
+import { pauses } from "./delays.mjs";
 
 const { how, thread = 1, counts } = workerData;
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
-let draws = thread;
-/** A pause of up to two milliseconds: Marsaglia's xorshift, so that each is another one and every run has the same. */
-function dawdle() {
-  draws ^= draws << 13;
-  draws ^= draws >>> 17;
-  draws ^= draws << 5;
-  if ((draws & 7) === 0) Atomics.wait(pause, 0, 0, 1 + (draws >>> 31));
-}
+const dawdle = pauses(thread);
 
 const before = {
-  dawdles: dawdle,
   fails() {
     throw new Error("this thread fails");
   },

@@ -3,6 +3,8 @@
 import { paintBell } from "../../../ts/wasm/self-test.ts";
 import { createContext } from "../../conformance/context.ts";
 import { type Case, type Context, equal, type Library, ok, sameBits } from "../../conformance/harness.ts";
+import { compare, type Expected, expectedOf, tableCases, titleOf } from "../../threads/bits.ts";
+import type { Packages } from "../../threads/case.ts";
 
 const shared = typeof SharedArrayBuffer === "function";
 
@@ -16,6 +18,30 @@ type Tensor = { data: Float32Array; shape: number[] };
 
 const run = (library: Library, engine?: Awaited<ReturnType<Library["createEngine"]>>) =>
   library.attention(query, key, value, { engine }).out.data as Float32Array;
+
+const load = async (file: string): Promise<unknown> => import(/* @vite-ignore */ new URL(file, location.href).href);
+let expected: Expected | undefined;
+
+/** The table on workers with random delays: every byte, and that work was handed out at all. */
+async function compareTable(library: Library, threads: number): Promise<void> {
+  const packages = {
+    saccade: library,
+    "saccade/nn": await load("/dist/nn-browser.js"),
+    "saccade/vision": await load("/dist/vision-browser.js"),
+  } as Packages;
+  const one = await library.createEngine();
+  expected ??= await expectedOf(packages, one);
+  one.dispose();
+  let seed = 0;
+  const createWorker = () => new Worker("/threads/delayed-browser.mjs", { type: "module", name: String(++seed) });
+  const engine = await library.createEngine({ threads, createWorker });
+  equal(engine.stats().threads, shared ? threads : 1, "threads");
+  for (const each of tableCases) {
+    const jobs = await compare(each, packages, engine, expected);
+    equal(jobs.length > 0, shared && each.alone !== true, `${titleOf(each)}: handed out`);
+  }
+  engine.dispose();
+}
 
 /** Cases of the page that need nothing but the library; the policy's comes last, as it is remembered. */
 export const threadCases = [
@@ -38,6 +64,10 @@ export const threadCases = [
       engine.dispose();
     },
   },
+  ...[2, 7, 16].map((threads) => ({
+    name: `threads: every export that computes has the bits of one thread on ${threads}`,
+    run: (library: Library) => compareTable(library, threads),
+  })),
   {
     name: "threads: a worker that the policy forbids leaves one thread",
     async run(library: Library) {
