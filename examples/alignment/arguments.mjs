@@ -1,8 +1,5 @@
 // @ts-check
-import { parseArgs } from "node:util";
-
-/** A mistake of the caller: one line on stderr, exit code 2. */
-export class UsageError extends Error {}
+import { parseCall, UsageError } from "../usage.mjs";
 
 export const HELP = `usage: node examples/alignment/main.mjs [options]
 
@@ -31,14 +28,7 @@ const OPTIONS = /** @type {const} */ ({
 
 /** @param {string[]} args @param {number} sourceLength how many weights there must be */
 export function readArguments(args, sourceLength) {
-  let values;
-  try {
-    ({ values } = parseArgs({ args, options: OPTIONS, strict: true, allowPositionals: false }));
-  } catch (error) {
-    // Node's text goes on for several sentences; the first one names the mistake.
-    const [first] = /** @type {Error} */ (error).message.split(/\. |\n/);
-    throw new UsageError(`${first} (--help lists the options)`);
-  }
+  const { values } = parseCall({ args, options: OPTIONS, strict: true, allowPositionals: false });
   if (!SCORES.includes(values.score)) throw new UsageError(`--score is ${SCORES.join(", ")}, not "${values.score}"`);
   const temperature = Number(values.temperature);
   if (!(temperature >= 1e-6 && temperature <= 1e6)) {

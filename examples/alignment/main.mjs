@@ -2,14 +2,13 @@
 /**
  * Alignment of a translation by hand: what attention adds to an encoder and a decoder. `--help` says what it takes.
  */
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import chalk from "chalk";
 import Table from "cli-table3";
 import { init } from "saccade";
 import { heatmap } from "saccade/viz";
+import { runExample, save } from "../usage.mjs";
 import { align, contextOf } from "./alignment.mjs";
-import { HELP, readArguments, UsageError } from "./arguments.mjs";
+import { HELP, readArguments } from "./arguments.mjs";
 import { FEATURES, SOURCE, TARGET } from "./sentence.mjs";
 
 // chalk looks at the terminal, not at NO_COLOR.
@@ -61,12 +60,7 @@ async function main() {
 
 /** @param {string} path @param {string} svg */
 async function writePicture(path, svg) {
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, svg);
-  } catch (error) {
-    throw new UsageError(`cannot write ${path}: ${/** @type {Error} */ (error).message}`);
-  }
+  await save(path, svg);
   console.log(`the same as a picture: ${path}`);
 }
 
@@ -96,12 +90,4 @@ function short(x) {
   return String(Number(x.toPrecision(3)));
 }
 
-try {
-  await main();
-} catch (error) {
-  const { code, message } = /** @type {{ code?: string, message?: string }} */ (error);
-  // What the library refuses is the caller's mistake too: it says which one and why.
-  if (!(error instanceof UsageError) && !code?.startsWith("ERR_SACCADE_")) throw error;
-  console.error(message);
-  process.exitCode = 2;
-}
+await runExample(main);

@@ -1,9 +1,6 @@
 // @ts-check
-import { parseArgs } from "node:util";
+import { parseCall, UsageError } from "../usage.mjs";
 import { CHARACTERS } from "./model.mjs";
-
-/** A mistake of the caller: one line on stderr, exit code 2. */
-export class UsageError extends Error {}
 
 export const HELP = `usage: node examples/decode/main.mjs [options]
 
@@ -26,14 +23,7 @@ const OPTIONS = /** @type {const} */ ({
 
 /** @param {string[]} words @returns {{ help: boolean, tokens: number, layers: number, prompt: string }} */
 export function readArguments(words) {
-  let values;
-  try {
-    ({ values } = parseArgs({ args: words, options: OPTIONS, strict: true, allowPositionals: false }));
-  } catch (error) {
-    // Node's text goes on for several sentences; the first one names the mistake.
-    const [first] = /** @type {Error} */ (error).message.split(/\. |\n/);
-    throw new UsageError(`${first} (--help lists the options)`);
-  }
+  const { values } = parseCall({ args: words, options: OPTIONS, strict: true, allowPositionals: false });
   const { help, prompt } = values;
   const unknown = [...prompt].find((character) => !CHARACTERS.includes(character));
   if (prompt === "") throw new UsageError("--prompt is empty; there must be a token to go on from");

@@ -1,7 +1,8 @@
 // @ts-check
 /** Generation with a KvCache and without: the same bits, and how fast either is. `--help` says what it takes. */
 import { init } from "saccade";
-import { HELP, readArguments, UsageError } from "./arguments.mjs";
+import { runExample } from "../usage.mjs";
+import { HELP, readArguments } from "./arguments.mjs";
 import { CHARACTERS, Decoder } from "./model.mjs";
 
 /**
@@ -98,10 +99,4 @@ function sameBits(a, b) {
   return x?.length === y?.length && x?.every((bits, i) => bits === y?.[i]);
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error;
-  console.error(error.message);
-  process.exitCode = 2;
-}
+await runExample(main);

@@ -1,8 +1,5 @@
 // @ts-check
-import { parseArgs } from "node:util";
-
-/** A mistake of the caller: one line on stderr, exit code 2. */
-export class UsageError extends Error {}
+import { parseCall, UsageError } from "../usage.mjs";
 
 export const HELP = `usage: node examples/fuzzy-dictionary/main.mjs [WORD …] [options]
 
@@ -40,14 +37,7 @@ const ENTRIES = ["color=blue", "age=22", "type=pickup"];
 
 /** @param {string[]} args @returns {Arguments} */
 export function readArguments(args) {
-  let parsed;
-  try {
-    parsed = parseArgs({ args, options: OPTIONS, strict: true, allowPositionals: true });
-  } catch (error) {
-    // Node's text goes on for several sentences; the first one names the mistake.
-    const [first] = /** @type {Error} */ (error).message.split(/\. |\n/);
-    throw new UsageError(`${first} (--help lists the options)`);
-  }
+  const parsed = parseCall({ args, options: OPTIONS, strict: true, allowPositionals: true });
   const { values, positionals } = parsed;
   const temperature = Number(values.temperature);
   // Beyond these, one over the temperature leaves the range of float32's useful exponents.

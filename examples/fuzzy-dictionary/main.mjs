@@ -6,7 +6,8 @@ import chalk from "chalk";
 import Table from "cli-table3";
 import { init } from "saccade";
 import { heatmap } from "saccade/viz";
-import { HELP, readArguments, UsageError } from "./arguments.mjs";
+import { runExample } from "../usage.mjs";
+import { HELP, readArguments } from "./arguments.mjs";
 import { FuzzyDictionary, scorings } from "./dictionary.mjs";
 import { listWords, Words } from "./words.mjs";
 
@@ -69,12 +70,4 @@ function decimals(x) {
   return x === 0 ? "0" : x.toFixed(3);
 }
 
-try {
-  await main();
-} catch (error) {
-  const { code, message } = /** @type {{ code?: string, message?: string }} */ (error);
-  // What the library refuses is the caller's mistake too: it says which one and why.
-  if (!(error instanceof UsageError) && !code?.startsWith("ERR_SACCADE_")) throw error;
-  console.error(message);
-  process.exitCode = 2;
-}
+await runExample(main);

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { attentionPooling, cosine, hardmax } from "saccade";
 import { readSafetensors } from "saccade/interop";
-import { UsageError } from "./arguments.mjs";
+import { UsageError } from "../usage.mjs";
 
 const DATA = new URL("data/", import.meta.url);
 

@@ -3,12 +3,11 @@
  * Kernel regression: attention before it had the name. Fits a curve with a given width and with a learned one, checks the first
  * against PyTorch, and draws both with their attention. `--help` says what it takes.
  */
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import chalk from "chalk";
 import { fitWidth, init, nadarayaWatson } from "saccade";
 import { heatmap } from "saccade/viz";
-import { HELP, readArguments, UsageError } from "./arguments.mjs";
+import { runExample, save } from "../usage.mjs";
+import { HELP, readArguments } from "./arguments.mjs";
 import { renderPlot, text } from "./plot.mjs";
 import { evenly, ownSamples, recordedSamples } from "./samples.mjs";
 
@@ -149,22 +148,4 @@ function picture({ about, x, y, queries, truth }, places, fits) {
 /** @param {Float32Array} numbers */
 const labels = (numbers) => Array.from(numbers, (value) => value.toFixed(2));
 
-/** @param {string} path @param {string} content */
-async function save(path, content) {
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, content);
-  } catch (error) {
-    throw new UsageError(`cannot write ${path}: ${/** @type {Error} */ (error).message}`);
-  }
-}
-
-try {
-  process.exitCode = await main();
-} catch (error) {
-  const { code, message } = /** @type {{ code?: string, message?: string }} */ (error);
-  // A refused width is the caller's mistake too: the library says what was expected.
-  if (!(error instanceof UsageError) && !code?.startsWith("ERR_SACCADE_")) throw error;
-  console.error(message);
-  process.exitCode = 2;
-}
+await runExample(main);

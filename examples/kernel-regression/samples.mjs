@@ -1,7 +1,7 @@
 // @ts-check
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
-import { UsageError } from "./arguments.mjs";
+import { UsageError } from "../usage.mjs";
 
 /** @typedef {{ data: Float32Array<ArrayBuffer>, shape: [number] }} List */
 

@@ -1,8 +1,5 @@
 // @ts-check
-import { parseArgs } from "node:util";
-
-/** A mistake of the caller: one line on stderr, exit code 2. */
-export class UsageError extends Error {}
+import { parseCall, UsageError } from "../usage.mjs";
 
 export const HELP = `usage: npm start [-- options]
 
@@ -61,14 +58,7 @@ const OPTIONS = /** @type {const} */ ({
 
 /** @param {string[]} words @returns {Arguments} */
 export function readArguments(words) {
-  let values;
-  try {
-    ({ values } = parseArgs({ args: words, options: OPTIONS, strict: true, allowPositionals: false }));
-  } catch (error) {
-    // Node's text goes on for several sentences; the first one names the mistake.
-    const [first] = /** @type {Error} */ (error).message.split(/\. |\n/);
-    throw new UsageError(`${first} (--help lists the options)`);
-  }
+  const { values } = parseCall({ args: words, options: OPTIONS, strict: true, allowPositionals: false });
   const { file, layout = file === undefined ? "bhsd" : "bshd" } = values;
   if (layout !== "bshd" && layout !== "bhsd") throw new UsageError(`--layout is bshd or bhsd, not "${layout}"`);
   const described = ["query", "key", "value"].some((name) => values[/** @type {"query"} */ (name)] !== name);

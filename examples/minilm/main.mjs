@@ -3,12 +3,11 @@
  * The main job: attention over the recorded tensors of a real sentence encoder (or over your own), checked against
  * float64, drawn, and timed. `--help` says what it takes.
  */
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import chalk from "chalk";
 import { attention, init } from "saccade";
 import { heatmap } from "saccade/viz";
-import { HELP, readArguments, UsageError } from "./arguments.mjs";
+import { runExample, save, UsageError } from "../usage.mjs";
+import { HELP, readArguments } from "./arguments.mjs";
 import { countFlops, measureSpeed } from "./speed.mjs";
 import { axesOf, ownWork, recordedWork } from "./tensors.mjs";
 import { verify } from "./verify.mjs";
@@ -113,12 +112,7 @@ async function draw(work, { layout, causal, svg }, qOffset) {
     const weight = /** @type {number} */ (weights.data[row * key.shape[0] + column]);
     console.log(`"${tokens?.[row]}" looks at "${tokens?.[column]}" with ${weight.toFixed(3)}: ${what}`);
   }
-  try {
-    await mkdir(dirname(svg), { recursive: true });
-    await writeFile(svg, picture.svg());
-  } catch (error) {
-    throw new UsageError(`cannot write ${svg}: ${/** @type {Error} */ (error).message}`);
-  }
+  await save(svg, picture.svg());
   console.log(`the same as a picture: ${svg}\n`);
 }
 
@@ -155,12 +149,4 @@ function keysText(lengths, kvLen) {
   return lengths === undefined ? `${kvLen} keys` : `${Math.min(...lengths)} to ${Math.max(...lengths)} keys`;
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  const { code, message } = /** @type {{ code?: string, message?: string }} */ (error);
-  // Refused tensors are the caller's mistake too: the library says which one and why.
-  if (!(error instanceof UsageError) && !code?.startsWith("ERR_SACCADE_")) throw error;
-  console.error(message);
-  process.exitCode = 2;
-}
+await runExample(main);

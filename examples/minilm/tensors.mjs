@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { readSafetensors } from "saccade/interop";
-import { UsageError } from "./arguments.mjs";
+import { UsageError } from "../usage.mjs";
 
 /** @typedef {import("./arguments.mjs").Arguments} Arguments */
 /** @typedef {import("saccade/interop").SafetensorsTensor} FileTensor */

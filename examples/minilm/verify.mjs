@@ -2,7 +2,7 @@
 /** The result against float64, as a share of the error that float32 arithmetic explains. */
 import { attentionReference } from "../../tests/reference/attention.mjs";
 import { errorBound, largestMargin } from "../../tests/reference/bound.mjs";
-import { UsageError } from "./arguments.mjs";
+import { UsageError } from "../usage.mjs";
 import { axesOf } from "./tensors.mjs";
 
 /** @typedef {import("./tensors.mjs").Tensor} Tensor */

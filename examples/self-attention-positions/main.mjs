@@ -3,9 +3,9 @@
  * Self-attention does not see order: permuted words give permuted results, unless each word says where it stands. `--help` says what
  * it takes.
  */
-import { parseArgs } from "node:util";
 import Table from "cli-table3";
 import { attention, init, sinusoidalPositions } from "saccade";
+import { parseCall, runExample, UsageError } from "../usage.mjs";
 
 const HELP = `usage: node examples/self-attention-positions/main.mjs [--order LIST]
 
@@ -16,9 +16,6 @@ added: two tables of each word's result in both orders.
   --help         this text
 
 exit code: 0 done, 2 the options do not make sense`;
-
-/** A mistake of the caller: one line on stderr, exit code 2. */
-class UsageError extends Error {}
 
 const WORDS = ["Tom", "chases", "Jerry"];
 const DIM = 4;
@@ -31,18 +28,11 @@ const VECTORS = [
 
 /** @param {string[]} args */
 function readArguments(args) {
-  let values;
-  try {
-    const options = /** @type {const} */ ({
-      order: { type: "string", default: "2,1,0" },
-      help: { type: "boolean", short: "h", default: false },
-    });
-    ({ values } = parseArgs({ args, options, strict: true, allowPositionals: false }));
-  } catch (error) {
-    // Node's text goes on for several sentences; the first one names the mistake.
-    const [first] = /** @type {Error} */ (error).message.split(/\. |\n/);
-    throw new UsageError(`${first} (--help lists the options)`);
-  }
+  const options = /** @type {const} */ ({
+    order: { type: "string", default: "2,1,0" },
+    help: { type: "boolean", short: "h", default: false },
+  });
+  const { values } = parseCall({ args, options, strict: true, allowPositionals: false });
   const order = values.order.split(",").map((text) => (/^\d$/.test(text) ? Number(text) : -1));
   if (order.length !== WORDS.length || !WORDS.every((_, place) => order.includes(place))) {
     throw new UsageError(`--order is 0, 1 and 2 in any order, with commas, not "${values.order}"`);
@@ -85,7 +75,7 @@ function compare(title, order, positions) {
   console.log(`${title}: ${verdict} (largest difference ${largest.toPrecision(2)})\n${table}\n`);
 }
 
-try {
+async function main() {
   const { help, order } = readArguments(process.argv.slice(2));
   if (help) {
     console.log(HELP);
@@ -94,10 +84,6 @@ try {
     compare("without positions", order);
     compare("with sinusoidal positions", order, sinusoidalPositions(WORDS.length, DIM).data);
   }
-} catch (error) {
-  const { code, message } = /** @type {{ code?: string, message?: string }} */ (error);
-  // What the library refuses is the caller's mistake too: it says which one and why.
-  if (!(error instanceof UsageError) && !code?.startsWith("ERR_SACCADE_")) throw error;
-  console.error(message);
-  process.exitCode = 2;
 }
+
+await runExample(main);
