@@ -11,6 +11,7 @@
 
 pub mod blocks;
 pub mod pairs;
+pub mod row_steps;
 
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{MR, NR, ROW_STRIDE};

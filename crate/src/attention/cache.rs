@@ -394,9 +394,11 @@ impl<'a> HeadBlock<'a> {
         }
     }
 
-    /// Whether [`HeadBlock::exp_and_weigh`] serves these values.
-    pub(super) fn can_overlap(&self, values: Elements<'_>) -> bool {
-        matches!(values, Elements::F32(_) | Elements::Bf16(_)) && self.cache.format.value_head_dim >= COLUMNS
+    /// Whether [`HeadBlock::exp_and_weigh`] serves the values where they lie, or copied.
+    pub(super) fn can_overlap(&self, copy: &[f32]) -> bool {
+        let format = &self.cache.format;
+        let dtype = if copy.is_empty() { format.dtype } else { CacheDType::F32 };
+        matches!(dtype, CacheDType::F32 | CacheDType::Bf16) && format.value_head_dim >= COLUMNS
     }
 
     /// Turns the scores of a row into exponentials and adds all values, weighted by them; gives their sum. Only where

@@ -160,6 +160,7 @@ impl Run<'_> {
         within: Range<usize>,
         only_visible: bool,
     ) {
+        let decodes = !only_visible && self.decodes();
         for block in tile.blocks().filter(|block| within.contains(block)) {
             let all = tile.sees_all(block) && self.is_present(block);
             let sight = if all { None } else { self.sight(tile, block) };
@@ -169,7 +170,10 @@ impl Run<'_> {
             let place = stack.enter(block, groups.clone());
             self.copy_keys(block);
             self.copy_values(block);
-            self.visit(stack, place, groups.clone(), block, sight.as_ref(), only_visible);
+            match all && decodes {
+                true => self.decode(stack, place, block),
+                false => self.visit(stack, place, groups.clone(), block, sight.as_ref(), only_visible),
+            }
         }
     }
 

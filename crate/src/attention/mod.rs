@@ -16,6 +16,7 @@
 pub mod bit_mask;
 pub mod cache;
 pub mod cache_write;
+mod decode;
 pub mod forward;
 mod groups;
 mod int8;

@@ -7,8 +7,7 @@ use super::spec::{Source, Spec};
 use super::state::{Place, Stack};
 use super::BLOCK_KV;
 use crate::kernel::gemm_tile::Store;
-use crate::kernel::reduce::row_max;
-use crate::kernel::{Native, MR, ROW_STRIDE};
+use crate::kernel::{MR, ROW_STRIDE};
 use core::slice;
 
 /// One tile's inputs and temporary memory.
@@ -50,13 +49,6 @@ impl<'a> Run<'a> {
             Source::Rows { .. } => None,
             Source::Cache(cache) => Some(cache.block(self.batch, block, self.kv_head)),
         }
-    }
-
-    /// A block of the cache, where its rows are taken one by one: one or two are decoded faster so than as a tile of four (two rows
-    /// in 0.70 of its time, three in as much, four in 1.2 times as much).
-    #[inline(always)]
-    pub(super) fn cached_by_row(&self, block: usize) -> Option<HeadBlock<'a>> {
-        self.cached(block).filter(|cached| self.n <= cached.rows_one_by_one())
     }
 
     /// Whether there are keys at a block's place: a cache may have forgotten them.
@@ -106,10 +98,10 @@ impl<'a> Run<'a> {
         columns: &Columns,
         only_visible: bool,
     ) {
-        self.score(group, block, columns);
-        if columns.all() && !only_visible && self.exp_and_weigh(stack, place, group, block) {
-            return;
+        if columns.all() && !only_visible && self.decodes() {
+            return self.decode(stack, place, block);
         }
+        self.score(group, block, columns);
         let seen = if only_visible { self.seen(columns) } else { [0; MR] };
         let (m, l) = self.exponentials(group, columns);
         let merge = match place {
@@ -138,37 +130,5 @@ impl<'a> Run<'a> {
             (false, Some(merge)) => self.values(o, block, columns.from..columns.to, 1, slice::from_ref(&merge)),
             (true, merge) => self.visible_values(o, block, seen, merge),
         }
-    }
-
-    /// Adds a block that all rows see all of, their exponentials taken while its values are read; false where nothing was done.
-    fn exp_and_weigh(&mut self, stack: &mut Stack<'_>, place: Place, group: usize, block: usize) -> bool {
-        let Some(cached) = self.cached_by_row(block) else { return false };
-        let values = cached.values_in(self.value_copy);
-        if !cached.can_overlap(values) {
-            return false;
-        }
-        let rows = self.rows_of(group);
-        let width = self.plan.value_width;
-        let scores = self.scores.as_chunks_mut::<BLOCK_KV>().0;
-        let mut m = [f32::NEG_INFINITY; MR];
-        for (m, t) in m.iter_mut().zip(&*scores).take(rows) {
-            *m = row_max::<Native>(t.as_chunks::<4>().0);
-        }
-        let (slot, merge) = match place {
-            Place::New(slot) => (slot, None),
-            // The sums follow: a state without a sum gives the same factors.
-            Place::Sibling(slot) => (slot, Some(stack.join(slot, group, m, [0.0; MR]))),
-        };
-        let mut l = [0.0; MR];
-        let o = stack.o(slot, group).chunks_exact_mut(width);
-        for (r, (o, t)) in o.zip(scores).enumerate().take(rows) {
-            let base = if m[r] == f32::NEG_INFINITY { 0.0 } else { m[r] };
-            l[r] = cached.exp_and_weigh(values, t, base, merge.map(|merge| merge.of(r)), o);
-        }
-        match merge {
-            None => stack.set(slot, group, m, l),
-            Some(merge) => stack.add_sums(slot, group, l, merge.y),
-        }
-        true
     }
 }

@@ -65,13 +65,7 @@ impl Run<'_> {
                 return self.dot_int8(&int8, group, &panels, factor);
             }
             if let Some(cached) = self.cached_by_row(block) {
-                let keys = cached.keys_in(self.key_copy);
-                let stride = self.plan.rows_per_tile * ROW_STRIDE;
-                let rows = self.rows_of(group);
-                for (r, scores) in self.scores.as_chunks_mut().0.iter_mut().enumerate().take(rows) {
-                    let query = &self.query[(group * MR + r) * ROW_STRIDE..];
-                    cached.dot(keys, query, stride, factor.unwrap_or(1.0), scores);
-                }
+                self.dot_rows(&cached, group, factor.unwrap_or(1.0));
                 return;
             }
         }

@@ -13,7 +13,8 @@
 
 use super::row_tile::COLUMNS;
 use super::{IntegerLanes, Lanes, Native, NativeIntegers};
-use crate::layout::pairs::{Pair, PairSteps};
+use crate::layout::pairs::Pair;
+use crate::layout::row_steps::RowSteps;
 
 /// Elements of a segment: the longest inner length whose sums are exact.
 const LONGEST: usize = 512;
@@ -61,12 +62,13 @@ pub fn pair_tile(
     for (segment, a) in a.chunks(LONGEST / 2).enumerate() {
         let offset = NativeIntegers::offset(a);
         let mut acc = [[NativeIntegers::zero(); 2]; EIGHTS];
-        for (a, b) in PairSteps::new(a, &b[segment * (LONGEST / 2) * stride..], stride) {
+        let mut steps = RowSteps::new(a, &b[segment * (LONGEST / 2) * stride..], stride);
+        while steps.step(|half, a, b| {
             let a = NativeIntegers::factors(a);
-            for eight in 0..EIGHTS {
-                acc[eight] = NativeIntegers::add_products(acc[eight], a, &b[eight]);
+            for (acc, b) in acc[half * EIGHTS / 2..].iter_mut().zip(b) {
+                *acc = NativeIntegers::add_products(*acc, a, b);
             }
-        }
+        }) {}
         for (sums, acc) in sums.iter_mut().zip(acc) {
             let [low, high] = NativeIntegers::to_float(acc, offset);
             *sums = [sums[0].add(low), sums[1].add(high)];

@@ -9,7 +9,8 @@
 use super::convert::{bf16_to_f32, f16_to_f32, F16Constants};
 use super::exp::Exp2;
 use super::{Lanes, Native};
-use crate::layout::blocks::{RowSteps, Stored};
+use crate::layout::blocks::Stored;
+use crate::layout::row_steps::RowSteps;
 
 /// Columns of a tile.
 pub const COLUMNS: usize = 32;
@@ -178,14 +179,18 @@ fn steps<L: Lanes, E: Element>(
     stride: usize,
     acc: &mut Sums<L>,
 ) {
-    for (a, b) in RowSteps::new(a, b, stride) {
-        let a = L::splat(*a);
-        for (b, acc) in b.iter().zip(&mut *acc) {
-            let [low, high] = E::widen::<L>(constants, b);
-            acc[0] = a.mul_add(low, acc[0]);
-            acc[1] = a.mul_add(high, acc[1]);
-        }
-    }
+    let mut steps = RowSteps::new(a, b, stride);
+    let mut step = || {
+        steps.step(|half, a, b| {
+            let a = L::splat(*a);
+            for (b, acc) in b.iter().zip(&mut acc[half * 2..]) {
+                let [low, high] = E::widen::<L>(constants, b);
+                acc[0] = a.mul_add(low, acc[0]);
+                acc[1] = a.mul_add(high, acc[1]);
+            }
+        })
+    };
+    while step() && step() {}
 }
 
 #[inline(always)]
@@ -217,7 +222,8 @@ fn exp_row_tile<L: Lanes, E: Element>(
     let mut l = L::splat(0.0);
     // Not known to the compiler, which would load all rows of B first.
     let part = core::hint::black_box(PART);
-    for from in (0..BLOCK + part).step_by(part) {
+    let mut from = 0;
+    while from < BLOCK + part {
         if let Some(t) = t.get_mut(from..from + part) {
             for t in t.as_chunks_mut::<4>().0 {
                 let p = exp2.apply(L::load(t).sub(m));
@@ -228,6 +234,7 @@ fn exp_row_tile<L: Lanes, E: Element>(
         if let Some(done) = from.checked_sub(part) {
             steps::<L, E>(&constants, &t[done..from], &b[done * COLUMNS..], COLUMNS, &mut acc);
         }
+        from += part;
     }
     blend(acc, to, epilogue);
     let l = l.to_array();
