@@ -7,6 +7,7 @@ import { optionNames, unknownOption } from "./layout/options.ts";
 import { I32_MAXIMUM, I32_MINIMUM, proveInteger, proveIntegerList, snapshot } from "./layout/shape.ts";
 import { captureTensor, dtypeOf, proveTensor } from "./layout/tensor-like.ts";
 import { rawArray } from "./layout/typed-array.ts";
+import { ruleCompiler } from "./mask/compiler.ts";
 import { rowWords } from "./mask/evaluate.ts";
 import { instructionsOf, MOST_INSTRUCTIONS, proveRule, type RuleSizes } from "./mask/program.ts";
 import { asksForOffset, type IdRows, leavesOf, type Rule, RuleHandle, type RuleOffset } from "./mask/rule.ts";
@@ -51,7 +52,7 @@ export class BitMask extends RuleHandle {
         "BitMask: a mask is not made with new; use BitMask.causal, BitMask.window, BitMask.fromTensor, ...",
       );
     }
-    super(rule);
+    super(rule, ruleCompiler);
     this.#rule = rule;
   }
 
@@ -247,7 +248,7 @@ function make(rule: Rule, caller = "BitMask"): BitMask {
 }
 
 function combine(kind: "and" | "or", left: Rule, other: unknown, caller: string): BitMask {
-  const right = RuleHandle.ruleOf(other);
+  const right = RuleHandle.ruleOf(other)?.rule;
   if (right !== undefined) return make({ kind, left, right }, caller);
   throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: other is ${describe(other)}; expected a BitMask`);
 }

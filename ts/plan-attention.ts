@@ -96,7 +96,10 @@ export function planAttention(
       scratchBytes = Math.max(scratchBytes, scratchOf(instance, part, captured, dtype));
       const { index, qLen, kvLen } = part;
       const mask = modifiers?.mask && cornerOf(modifiers.mask, index, qLen, kvLen);
-      const rule = captured.rule && ruleOfSequence(captured.rule, index, qLen, kvLen);
+      const rule = captured.rule && {
+        ...captured.rule,
+        rule: ruleOfSequence(captured.rule.rule, index, qLen, kvLen),
+      };
       const offset = offsetOf(index);
       const visibility = visibilityOf(part, { ...captured, rule }, mask, offset, index, instance);
       addCounts(counts, countHeads(visibility, part, 0, dependsOn(captured, qOffset).byHead), 1);
@@ -183,7 +186,7 @@ function dependsOn(
   let byBatch = kvLengths !== undefined || qLengths !== undefined || typeof qOffset === "object";
   let byHead = rank >= 3 && mask!.shape[rank - 3] !== 1;
   if (rank === 4 && mask!.shape[0] !== 1) byBatch = true;
-  for (const leaf of rule === undefined ? [] : leavesOf(rule)) {
+  for (const leaf of rule === undefined ? [] : leavesOf(rule.rule)) {
     if (leaf.kind === "prefix" || leaf.kind === "document") byBatch = true;
     if (leaf.kind === "stored") {
       byBatch ||= leaf.bits.shape[0] !== 1;
@@ -212,7 +215,7 @@ function visibilityOf(
     keys: kvLengths?.[row] ?? kvLen,
     mask: view && { view, bytes: view.outside ?? u8.subarray(view.address) },
     rule: rule && {
-      rule,
+      rule: rule.rule,
       sizes: { batch, numHeads, qLen, kvLen, qOffset },
     },
   };

@@ -3,12 +3,11 @@ export const gzipLimits = {
   /** A wasm file: of either build that of attention with its cache, and that of the operators beside them. */
   wasm: 60 * 1024,
   /**
-   * What a page pays that imports `init` and `attention` only, as a bundler leaves it, minified. Most of it checks
-   * arguments and says what was expected and what was given; 12 KiB remain the aim. Threads take 1.4 KiB of it: options, the
-   * reason why there is one thread only, and the way to the pool, which is loaded when it is asked for. Raised from 26 KiB for the
-   * warm-up, which calls every form that attention's kernels have.
+   * The core: the bundle of `import { init, attention, Tensor } from "saccade"` for browsers, its static closure (what
+   * `init()` without options loads), minified. What an option needs and the default does not (threads) is loaded on demand
+   * and printed beside it. 12 KiB remain the aim; most of what is left checks arguments and says what was expected.
    */
-  attention: 27 * 1024,
+  core: 24 * 1024,
   /**
    * An entry (`node.js` or `browser.js`) with all that it imports, minified: with masks by rule, plans, partial results
    * and the translators of other systems' calls, which a page that does not use them does not load; and beside attention the

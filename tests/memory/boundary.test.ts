@@ -6,15 +6,15 @@ import { describe, expect, it } from "vitest";
 import {
   ABI_FINGERPRINT,
   ATTENTION_BYTE_LENGTH,
-  ATTENTION_FIELDS,
-  ATTENTION_OFFSETS,
   EXPORT_NAMES,
-  fingerprint,
   type KernelExports,
   OPERATOR_EXPORT_NAMES,
 } from "../../ts/wasm/abi.ts";
+import * as fields from "../../ts/wasm/attention-fields.ts";
 import { instantiateSync } from "../../ts/wasm/instance.ts";
+import { OPERATOR_OFFSETS } from "../../ts/wasm/operator-block.ts";
 import { counted, expectWorks, withEngine } from "../api/refusal.ts";
+import { attentionOffsets, fingerprint } from "../conformance/argument-block.ts";
 
 const wasm = (build: string): Uint8Array<ArrayBuffer> =>
   new Uint8Array(readFileSync(new URL(`../../dist/saccade.${build}.wasm`, import.meta.url)));
@@ -26,12 +26,12 @@ describe("the argument block", () => {
   const { exports } = instantiateSync("strict", new WebAssembly.Module(wasm("strict")), SIZE, none);
 
   it("has the same fields at the same places on both sides", () => {
-    ATTENTION_FIELDS.forEach(([name], index) => {
-      expect(exports.abi_field(index) >>> 0, name).toBe(ATTENTION_OFFSETS[name]);
-    });
-    expect(exports.abi_field(ATTENTION_FIELDS.length) >>> 0).toBe(ATTENTION_BYTE_LENGTH);
-    expect(exports.abi_field(ATTENTION_FIELDS.length + 1) >>> 0).toBe(0xffffffff);
+    const { length } = attentionOffsets;
+    expect(Array.from({ length }, (_, index) => exports.abi_field(index) >>> 0)).toEqual(attentionOffsets);
+    expect(exports.abi_field(length) >>> 0).toBe(ATTENTION_BYTE_LENGTH);
+    expect(exports.abi_field(length + 1) >>> 0).toBe(0xffffffff);
     expect(exports.abi_fingerprint() >>> 0).toBe(ABI_FINGERPRINT);
+    expect(ABI_FINGERPRINT).toBe(fingerprint([...attentionOffsets, ATTENTION_BYTE_LENGTH, ...OPERATOR_OFFSETS]));
   });
 
   it("is named by FNV-1a", () => {
@@ -68,7 +68,7 @@ function trapping(module: binaryen.Module): void {
   const { i32 } = binaryen;
   const original = binaryen.getExportInfo(module.getExport("run")).value;
   const args = Array.from({ length: 7 }, (_, index) => module.local.get(index, i32));
-  const batch = module.i32.load(ATTENTION_OFFSETS.batch, 4, module.local.get(2, i32));
+  const batch = module.i32.load(4 * fields.BATCH, 4, module.local.get(2, i32));
   const body = module.block(
     null,
     [module.if(module.i32.eq(batch, module.i32.const(77)), module.unreachable()), module.call(original, args, i32)],

@@ -4,12 +4,8 @@
  */
 
 import { SaccadeRangeError } from "../errors.ts";
-import { compileRule, OFFSET_OF_CALL, proveRule } from "../mask/program.ts";
-import type { Rule } from "../mask/rule.ts";
-import { ruleOfSequence } from "../mask/sequence.ts";
 import type { AttentionCall, AttentionSizes, Modifiers, Sequences } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
-import type { MaskProgram } from "../wasm/program.ts";
 import type { TensorView } from "../wasm/view.ts";
 import { paperSlopes } from "./alibi.ts";
 import { resolveSizes } from "./attention-sizes.ts";
@@ -151,47 +147,12 @@ export function resolveModifiers(
     window,
     qLengths,
     mask: mask === undefined ? undefined : proveMask(mask, full, instance, caller, axes),
-    program: rule === undefined || sequences !== undefined ? undefined : resolveRule(rule, sizes, qOffset, caller),
-    programs:
-      rule === undefined || sequences === undefined ? undefined : resolveRules(rule, full, qOffset, sequences, caller),
+    program: sequences === undefined ? rule?.compiler.compile(rule.rule, sizes, qOffset, caller) : undefined,
+    programs: sequences && rule?.compiler.compileEach(rule.rule, full, qOffset, sequences, caller),
     bias: bias === undefined ? undefined : proveBias(bias, full, instance, caller, axes),
     alibiSlopes: alibiSlopes === "auto" ? paperSlopes(sizes.numHeads) : alibiSlopes,
     sinks,
   };
-}
-
-function resolveRule(
-  rule: Rule,
-  { batch, numHeads, qLen, kvLen, shard }: AttentionSizes,
-  qOffset: readonly number[] | number | undefined,
-  caller: string,
-): Modifiers["program"] {
-  const sizes = {
-    batch,
-    numHeads,
-    qLen,
-    kvLen,
-    qOffset: typeof qOffset === "object" ? OFFSET_OF_CALL : (qOffset ?? 0),
-  };
-  proveRule(rule, sizes, caller);
-  return compileRule(rule, sizes, shard?.kvEnd);
-}
-
-/** One program per sequence: positions count from its own first row and key. */
-function resolveRules(
-  rule: Rule,
-  { batch, numHeads, qLen: maxQ, kvLen: maxKv }: AttentionSizes,
-  qOffset: readonly number[] | number | undefined,
-  { query, key }: Sequences,
-  caller: string,
-): readonly MaskProgram[] {
-  proveRule(rule, { batch, numHeads, qLen: maxQ, kvLen: maxKv, qOffset: 0 }, caller, true);
-  return Array.from({ length: batch }, (_, s) => {
-    const qLen = lengthOf(query, s);
-    const kvLen = lengthOf(key, s);
-    const offset = typeof qOffset === "object" ? qOffset[s]! : (qOffset ?? 0);
-    return compileRule(ruleOfSequence(rule, s, qLen, kvLen), { batch: 1, numHeads, qLen, kvLen, qOffset: offset });
-  });
 }
 
 function proveOutputsApart(

@@ -3,7 +3,7 @@
  */
 
 import type { FloatDType } from "../dtype.ts";
-import type { Rule } from "../mask/rule.ts";
+import type { BoundRule } from "../mask/rule.ts";
 import type { TAP_STAGES } from "../wasm/abi.ts";
 import type { Window } from "../wasm/call.ts";
 import type { Layout } from "./axes.ts";
@@ -30,7 +30,7 @@ export interface CapturedAttention {
   qOffset: readonly number[] | number | "bottom-right" | "top-left" | undefined;
   window: Window | undefined;
   mask: CapturedTensor | undefined;
-  rule: Rule | undefined;
+  rule: BoundRule | undefined;
   bias: CapturedTensor | undefined;
   kvLengths: readonly number[] | undefined;
   qLengths: readonly number[] | undefined;

@@ -3,7 +3,6 @@
  */
 
 import { SaccadeTypeError } from "../errors.ts";
-import { asksForOffset } from "../mask/rule.ts";
 import type { AttentionSizes, Sequences } from "../wasm/call.ts";
 import type { CapturedAttention } from "./captured-attention.ts";
 import { lengthOf } from "./sequences.ts";
@@ -13,7 +12,7 @@ function positionalOption({ causal, window, alibiSlopes, rule }: CapturedAttenti
   if (causal) return "causal";
   if (window !== undefined && (window.left !== undefined || window.right !== undefined)) return "window";
   if (alibiSlopes !== undefined) return "alibiSlopes";
-  return rule !== undefined && asksForOffset(rule) ? "mask (a BitMask without a qOffset of its own)" : undefined;
+  return rule?.compiler.asksForOffset(rule.rule) ? "mask (a BitMask without a qOffset of its own)" : undefined;
 }
 
 function missing(option: string, qLen: number, kvLen: number, where: string, caller: string): SaccadeTypeError {

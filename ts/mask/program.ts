@@ -4,7 +4,7 @@
 
 import { SaccadeRangeError } from "../errors.ts";
 import { WINDOW_OPEN } from "../wasm/abi.ts";
-import type { MaskProgram } from "../wasm/program.ts";
+import { MaskProgram } from "../wasm/program.ts";
 import type { IdRows, Rule, RuleOffset } from "./rule.ts";
 
 const CAUSAL = 1;
@@ -215,5 +215,5 @@ export function compileRule(rule: Rule, sizes: RuleSizes, kvEnd: number = sizes.
     }
   };
   emit(rule);
-  return { words, arrays, patches };
+  return new MaskProgram(words, arrays, patches);
 }

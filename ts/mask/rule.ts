@@ -3,6 +3,9 @@
  * holds bits that were stored on purpose.
  */
 
+import type { AttentionSizes, Sequences } from "../wasm/call.ts";
+import type { MaskProgram } from "../wasm/program.ts";
+
 /** Where query row 0 stands among the keys; undefined: as the call says, or 0 where qLen == kvLen. */
 export type RuleOffset = number | "bottom-right" | "top-left" | undefined;
 
@@ -40,18 +43,45 @@ export type Rule =
   | { readonly kind: "and" | "or"; readonly left: Rule; readonly right: Rule }
   | { readonly kind: "not"; readonly of: Rule };
 
+/** What a call does with a rule. A mask brings it along, so that a program without masks does not carry it. */
+export interface RuleCompiler {
+  /** Whether some part of the rule takes its position from the call. */
+  asksForOffset(rule: Rule): boolean;
+  /** Proves a rule against the sizes of a call and compiles it. */
+  compile(
+    rule: Rule,
+    sizes: AttentionSizes,
+    qOffset: readonly number[] | number | undefined,
+    caller: string,
+  ): MaskProgram;
+  /** The same for packed sequences: one program each. */
+  compileEach(
+    rule: Rule,
+    padded: AttentionSizes,
+    qOffset: readonly number[] | number | undefined,
+    sequences: Sequences,
+    caller: string,
+  ): readonly MaskProgram[];
+}
+
+/** A rule and what compiles it. */
+export interface BoundRule {
+  readonly rule: Rule;
+  readonly compiler: RuleCompiler;
+}
+
 /** The brand by which the inner layers know a BitMask: its class extends this one. It cannot be forged. */
 export class RuleHandle {
-  readonly #rule: Rule;
+  readonly #bound: BoundRule;
 
   /** @internal */
-  constructor(rule: Rule) {
-    this.#rule = rule;
+  constructor(rule: Rule, compiler: RuleCompiler) {
+    this.#bound = { rule, compiler };
   }
 
   /** @internal The rule of a BitMask, undefined for anything else. */
-  static ruleOf(value: unknown): Rule | undefined {
-    return typeof value === "object" && value !== null && #rule in value ? value.#rule : undefined;
+  static ruleOf(value: unknown): BoundRule | undefined {
+    return typeof value === "object" && value !== null && #bound in value ? value.#bound : undefined;
   }
 }
 

@@ -4,7 +4,6 @@
 
 import {
   ATTENTION_BYTE_LENGTH,
-  ATTENTION_OFFSETS,
   FLAG_CAUSAL,
   FLAG_SCALE,
   FLAG_SOFTCAP,
@@ -22,65 +21,44 @@ import {
   WEIGHTS_TOP_K,
   WINDOW_OPEN,
 } from "./abi.ts";
+import {
+  ALIBI_SLOPES,
+  BATCH,
+  BIAS,
+  BIAS_WIDTH,
+  FLAGS,
+  HEAD_DIM,
+  KV_LEN,
+  KV_START,
+  LSE,
+  MASK,
+  MASK_WIDTH,
+  NUM_HEADS,
+  NUM_KV_HEADS,
+  PARTIAL,
+  PROGRAM,
+  PROGRAM_LENGTH,
+  Q_LEN,
+  Q_LENGTHS,
+  SCALE,
+  SCRATCH,
+  SINKS,
+  SOFTCAP,
+  TAP,
+  TAP_STAGE,
+  VALUE_HEAD_DIM,
+  WEIGHTS,
+  WEIGHTS_COUNT,
+  WEIGHTS_EXTRA,
+  WEIGHTS_KIND,
+  WINDOW_FIRST,
+  WINDOW_LEFT,
+  WINDOW_RIGHT,
+} from "./attention-fields.ts";
 import type { AttentionCall, AxisOrder, KeyRange, Modifiers, WeightsCall } from "./call.ts";
 import type { MemoryViews } from "./memory.ts";
 import type { Placed } from "./place.ts";
 import type { TensorView } from "./view.ts";
-
-/** u32 index of a field from the block's first byte. */
-const word = (name: keyof typeof ATTENTION_OFFSETS): number => ATTENTION_OFFSETS[name] >>> 2;
-
-const SCALE = ATTENTION_OFFSETS.scale >>> 3;
-const SOFTCAP = ATTENTION_OFFSETS.softcap >>> 3;
-const FLAGS = word("flags");
-const BATCH = word("batch");
-const NUM_HEADS = word("num_heads");
-const NUM_KV_HEADS = word("num_kv_heads");
-const VALUE_HEAD_DIM = word("value_head_dim");
-const MASK = word("mask");
-const MASK_WIDTH = word("mask_width");
-const BIAS = word("bias");
-const BIAS_WIDTH = word("bias_width");
-const WINDOW_LEFT = word("window_left");
-const WINDOW_RIGHT = word("window_right");
-const WINDOW_FIRST = word("window_first");
-const Q_LENGTHS = word("q_lengths");
-const ALIBI_SLOPES = word("alibi_slopes");
-const SINKS = word("sinks");
-const PROGRAM = word("program");
-const PROGRAM_LENGTH = word("program_length");
-export const WEIGHTS: number = word("weights");
-const WEIGHTS_KIND = word("weights_kind");
-const WEIGHTS_COUNT = word("weights_count");
-const WEIGHTS_EXTRA = word("weights_extra");
-export const TAP: number = word("tap");
-const TAP_STAGE = word("tap_stage");
-const KV_START = word("kv_start");
-export const PARTIAL: number = word("partial");
-export const SPLIT_BLOCKS: number = word("split_blocks");
-
-/** Address of a cache's block. */
-export const CACHE: number = word("cache");
-
-/** Fields that also change between the sequences of a packed call. */
-export const Q_LEN: number = word("q_len");
-export const KV_LEN: number = word("kv_len");
-export const HEAD_DIM: number = word("head_dim");
-export const QUERY: number = word("query");
-export const KEY: number = word("key");
-export const VALUE: number = word("value");
-export const OUT: number = word("out");
-export const LSE: number = word("lse");
-export const Q_OFFSET: number = word("q_offset");
-export const KV_LENGTHS: number = word("kv_lengths");
-export const SCRATCH: number = word("scratch");
-export const SCRATCH_BYTE_LENGTH: number = word("scratch_byte_length");
-export const PLAN_SCRATCH_BYTE_LENGTH: number = word("plan_scratch_byte_length");
-export const PLAN_PASSES: number = word("plan_passes");
-export const PLAN_PACK_TILES: number = word("plan_pack_tiles");
-export const PLAN_ATTEND_TILES: number = word("plan_attend_tiles");
-export const PLAN_WORKSPACE_BYTE_LENGTH: number = word("plan_workspace_byte_length");
-export const PLAN_WORK: number = word("plan_work");
 
 /** The part of a call that {@link writeSizes} writes. */
 export type SizesOfBlock = Pick<
@@ -93,7 +71,7 @@ export function writeSizes(views: MemoryViews, block: number, call: SizesOfBlock
   const base = block >>> 2;
   const { u32 } = views;
   u32.fill(0, base, base + (ATTENTION_BYTE_LENGTH >>> 2));
-  if (call.scale !== undefined) views.f64[(block >>> 3) + SCALE] = call.scale;
+  if (call.scale !== undefined) views.f64[(base + SCALE) >>> 1] = call.scale;
   u32[base + FLAGS] = (call.scale === undefined ? 0 : FLAG_SCALE) | (call.causal ? FLAG_CAUSAL : 0);
   u32[base + BATCH] = call.batch;
   u32[base + NUM_HEADS] = call.numHeads;
@@ -159,7 +137,7 @@ export function writeModifiers(views: MemoryViews, block: number, modifiers: Mod
   const { u32 } = views;
   const { softcap, window, mask, bias, program } = modifiers;
   if (softcap !== undefined) {
-    views.f64[(block >>> 3) + SOFTCAP] = softcap;
+    views.f64[(base + SOFTCAP) >>> 1] = softcap;
     u32[base + FLAGS]! |= FLAG_SOFTCAP;
   }
   if (window !== undefined) {

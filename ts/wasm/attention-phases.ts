@@ -18,7 +18,7 @@ import {
   SPLIT_BLOCKS,
   TAP,
   WEIGHTS,
-} from "./attention-block.ts";
+} from "./attention-fields.ts";
 import {
   drive,
   effortOf,

@@ -6,20 +6,7 @@
 import { ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
 import { ATTENTION_BYTE_LENGTH, VIEW_POINTER } from "./abi.ts";
 import {
-  CACHE,
-  KEY,
-  KV_LEN,
-  KV_LENGTHS,
-  LSE,
-  OUT,
   type PlacedModifiers,
-  Q_LEN,
-  Q_OFFSET,
-  QUERY,
-  SCRATCH,
-  SCRATCH_BYTE_LENGTH,
-  SPLIT_BLOCKS,
-  VALUE,
   writeLse,
   writeModifiers,
   writeSizes,
@@ -27,13 +14,28 @@ import {
   writeView,
   writeWeights,
 } from "./attention-block.ts";
+import {
+  CACHE,
+  KEY,
+  KV_LEN,
+  KV_LENGTHS,
+  LSE,
+  OUT,
+  Q_LEN,
+  Q_OFFSET,
+  QUERY,
+  SCRATCH,
+  SCRATCH_BYTE_LENGTH,
+  SPLIT_BLOCKS,
+  VALUE,
+} from "./attention-fields.ts";
 import { blockSteps, planBlock, runBlock, workOf } from "./attention-phases.ts";
 import type { AttentionCall, Destination, Modifiers, Sequences, WeightsCall } from "./call.ts";
 import type { WasmInstance } from "./instance.ts";
 import { type Job, recordingOf } from "./job.ts";
 import type { LinearMemory, MemoryViews } from "./memory.ts";
 import { fillInput, newData, type Placed, placeContiguous, placeInput, placeOutput, takeOut } from "./place.ts";
-import { fillProgram, type PlacedProgram, placeProgram } from "./program.ts";
+import type { PlacedProgram } from "./program.ts";
 
 /** New arrays for the results that have no target, and the first row that saw no key (-1: none, or not looked for). */
 export interface AttentionOutcome {
@@ -303,7 +305,7 @@ function placeModifiers(modifiers: Modifiers, memory: LinearMemory, caller: stri
   const { qLengths, alibiSlopes, sinks, mask, bias, program } = modifiers;
   const list = (entries: ArrayLike<number> | undefined): number =>
     entries === undefined ? 0 : memory.scratch.allocate(entries.length * 4, caller);
-  const placedProgram = program === undefined ? undefined : placeProgram(program, memory, caller);
+  const placedProgram = program?.place(memory, caller);
   return {
     qLengths: list(qLengths),
     alibiSlopes: list(alibiSlopes),
@@ -322,7 +324,7 @@ function fillModifiers(modifiers: Modifiers, places: PlacedWithProgram, views: M
   if (sinks !== undefined) views.f32.set(sinks, places.sinks >>> 2);
   if (mask !== undefined && places.mask !== undefined) fillInput(mask, places.mask, views);
   if (bias !== undefined && places.bias !== undefined) fillInput(bias, places.bias, views);
-  if (program !== undefined && places.placedProgram !== undefined) fillProgram(program, places.placedProgram, views);
+  if (program !== undefined && places.placedProgram !== undefined) program.fill(places.placedProgram, views);
 }
 
 interface PlacedWeights {

@@ -70,7 +70,7 @@ export function appendRows(
     const status = statusOfTiles(instance, KIND_CACHE, PHASE_APPEND, block, 0, 0, 1, caller);
     if (status === 0) return undefined;
     const about = refusedValue(status);
-    if (about === "key" || about === "value") return about;
+    if (about !== undefined) return about;
     throw refused(instance, status, caller);
   } finally {
     scratch.release(mark);

@@ -5,7 +5,8 @@
 import type { AttentionPart, AttentionPartEdge } from "../part.ts";
 import { VIEW_POINTER } from "./abi.ts";
 import { placeCall, writeCall } from "./attention.ts";
-import { OUT, writeShard } from "./attention-block.ts";
+import { writeShard } from "./attention-block.ts";
+import { OUT } from "./attention-fields.ts";
 import { runOrRecordBlock } from "./attention-phases.ts";
 import type { AttentionCall } from "./call.ts";
 import { fingerprintOf } from "./fingerprint.ts";

@@ -5,7 +5,8 @@
 
 import type { FloatDType } from "../dtype.ts";
 import { KIND_ATTENTION, VIEW_DTYPE, VIEW_DTYPES, VIEW_POINTER } from "./abi.ts";
-import { KEY, OUT, PLAN_SCRATCH_BYTE_LENGTH, QUERY, type SizesOfBlock, VALUE, writeSizes } from "./attention-block.ts";
+import { type SizesOfBlock, writeSizes } from "./attention-block.ts";
+import { KEY, OUT, PLAN_SCRATCH_BYTE_LENGTH, QUERY, VALUE } from "./attention-fields.ts";
 import { plan } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
 

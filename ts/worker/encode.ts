@@ -102,7 +102,7 @@ class Encoder {
   }
 
   #mask(value: object): Item {
-    const rule = RuleHandle.ruleOf(value);
+    const rule = RuleHandle.ruleOf(value)?.rule;
     if (rule === undefined) return undefined;
     const node: WireNode = { kind: "mask", rule: undefined };
     const link = this.#link(value, node);
