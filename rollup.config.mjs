@@ -22,6 +22,19 @@ const ENTRIES = {
 };
 const TYPES = "dist/types";
 
+/**
+ * Modules that bundlers must be able to drop, or to load on demand, though this package's own entries need them at once: the
+ * session of the operators, which tells of itself (ts/wasm/wanted.ts), and what `init` imports when an option asks for it.
+ */
+const STANDS_ALONE = {
+  "ts/wasm/operator.ts": "operators",
+  "ts/operator-modules.ts": "operator-modules",
+  "ts/modules-sync.ts": "operator-modules",
+  "ts/wasm/instance-sync.ts": "operator-modules",
+  "ts/wasm/given-module.ts": "given-module",
+  "ts/threads/availability.ts": "availability",
+};
+
 /** Declarations keep the ".ts" of their sources' imports; beside them lie .d.ts files, which ".js" names everywhere. */
 const importsInDeclarations = {
   name: "imports-in-declarations",
@@ -75,8 +88,7 @@ export default {
     // Chunks lie beside the entries: a URL relative to the module means the same folder in all of them.
     entryFileNames: "[name].js",
     chunkFileNames: "shared-[name].js",
-    // The session of the operators stands alone: a program that has no use for it must be able to drop it (ts/wasm/wanted.ts).
-    manualChunks: (id) => (id.endsWith("/ts/wasm/operator.ts") ? "operators" : undefined),
+    manualChunks: (id) => STANDS_ALONE[id.slice(id.lastIndexOf("/ts/") + 1)],
     onlyExplicitManualChunks: true,
     // An entry names what it needs itself, not what its chunks need.
     hoistTransitiveImports: false,

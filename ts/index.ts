@@ -49,7 +49,8 @@ export {
   type StateErrorCode,
   type TypeErrorCode,
 } from "./errors.ts";
-export { createEngine, type InitOptions, type InitSyncOptions, init, initSync, type MemoryOptions } from "./init.ts";
+export { createEngine, type InitOptions, init, type MemoryOptions } from "./init.ts";
+export { type InitSyncOptions, initSync } from "./init-sync.ts";
 export {
   type FitStep,
   type FittedWidth,
@@ -152,5 +153,5 @@ export {
 export type { ThreadsUnavailable } from "./threads/availability.ts";
 export type { ThreadReason } from "./threads/reason.ts";
 export type { CreateWorker, ThreadWorker } from "./threads/slot.ts";
+export type { WasmSource } from "./wasm/given-module.ts";
 export type { Build } from "./wasm/instance.ts";
-export type { WasmSource } from "./wasm/loader.ts";

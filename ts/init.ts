@@ -1,20 +1,18 @@
 /**
- * Making engines: the default one by `init` or `initSync` (or, where files can be read synchronously, by the first
- * call that needs it), further ones by `createEngine`.
+ * Making engines: the default one by `init` (or `init-sync.ts`, or, where files can be read synchronously, by the first call
+ * that needs it), further ones by `createEngine`.
  */
 
 import { Engine, instanceOf } from "./engine.ts";
 import { SaccadeError } from "./errors.ts";
 import { conflictOf, type ResolvedInit, resolveInit } from "./layout/init.ts";
-import { loadsOperators, moduleFor, moduleForSync, operatorsSource } from "./modules.ts";
+import { loadOperators, makeInstance } from "./modules.ts";
 import { currentPlatform } from "./platform.ts";
-import { countThreads, threadsUnavailable } from "./threads/availability.ts";
 import type { CreateWorker } from "./threads/slot.ts";
 import { warmUp } from "./warm-up.ts";
-import { KIND_OPERATOR } from "./wasm/abi.ts";
 import { hasRelaxedSimd, hasSimd } from "./wasm/features.ts";
-import { type Build, instantiate, instantiateSync, type WasmInstance } from "./wasm/instance.ts";
-import type { WasmSource } from "./wasm/loader.ts";
+import type { WasmSource } from "./wasm/given-module.ts";
+import type { Build, WasmInstance } from "./wasm/instance.ts";
 import { selfTest } from "./wasm/self-test.ts";
 
 /** Sizes of an engine's memory. */
@@ -71,22 +69,6 @@ export interface InitOptions {
   createWorker?: CreateWorker | undefined;
 }
 
-/** Options of {@link initSync}. */
-export interface InitSyncOptions {
-  /** The wasm as a compiled module or bytes. In Node it may be left out: the file beside the script is read. */
-  module?: WebAssembly.Module | BufferSource | undefined;
-  /** As in {@link InitOptions.operators}, as a compiled module or bytes. */
-  operators?: WebAssembly.Module | BufferSource | undefined;
-  /** As in {@link InitOptions.build}. */
-  build?: Build | undefined;
-  /** As in {@link InitOptions.memory}. */
-  memory?: MemoryOptions | undefined;
-  /** As in {@link InitOptions.warmup}. */
-  warmup?: boolean | undefined;
-  /** Workers do not start synchronously: more than one thread needs {@link init}. */
-  threads?: 1 | undefined;
-}
-
 interface Loading {
   readonly options: ResolvedInit;
   readonly promise: Promise<Engine>;
@@ -124,40 +106,13 @@ export function init(options?: InitOptions): Promise<Engine> {
   try {
     resolved = resolveInit(options, "init");
     resolved.signal?.throwIfAborted();
-    assertCompatible(resolved, "init");
+    compatibleEngine(resolved, "init");
   } catch (error) {
     return Promise.reject(error);
   }
   if (current !== undefined) return complete(current, resolved);
   loading ??= startLoading(resolved);
   return follow(loading, resolved.signal);
-}
-
-/**
- * Makes the default engine at once, from a compiled module or bytes: for workers, edge runtimes and tests.
- *
- * @returns the default engine
- * @throws as {@link init}; also `ERR_SACCADE_ALREADY_INITIALIZED` while an `init()` is under way
- *
- * @example
- * ```ts
- * import module from "saccade/saccade.strict.wasm";
- * import { initSync } from "saccade";
- *
- * initSync({ module });
- * ```
- */
-export function initSync(options?: InitSyncOptions): Engine {
-  const resolved = resolveInit(options, "initSync");
-  assertCompatible(resolved, "initSync");
-  if (current !== undefined) return current.engine;
-  if (loading !== undefined) {
-    throw new SaccadeError(
-      "ERR_SACCADE_ALREADY_INITIALIZED",
-      "initSync: an init() is under way; await it, or make another engine with createEngine()",
-    );
-  }
-  return setCurrent(makeEngineSync(resolved, "initSync"), resolved).engine;
 }
 
 /**
@@ -188,10 +143,8 @@ export function instanceFor(engine: unknown, caller: string): WasmInstance {
   if (engine !== undefined) return instanceOf(engine, caller);
   const existing = living();
   if (existing !== undefined) return instanceOf(existing.engine, caller);
-  if (loading === undefined && currentPlatform().readSync !== undefined) {
-    const resolved = resolveInit(undefined, caller);
-    return instanceOf(setCurrent(makeEngineSync(resolved, caller), resolved).engine, caller);
-  }
+  const { openEngine } = currentPlatform();
+  if (loading === undefined && openEngine !== undefined) return instanceOf(openEngine(caller), caller);
   const advice =
     loading === undefined
       ? 'write `await init()` first (import { init } from "saccade")'
@@ -205,19 +158,28 @@ function living(): typeof current {
   return current;
 }
 
-function setCurrent(engine: Engine, options: ResolvedInit): NonNullable<typeof current> {
+/** Makes an engine the default one. */
+export function setCurrent(engine: Engine, options: ResolvedInit): Engine {
   current = { engine, options, promise: Promise.resolve(engine) };
-  return current;
+  return engine;
 }
 
-function assertCompatible(options: ResolvedInit, caller: string): void {
+/** The default engine there is already for these options; throws where it was made, or is being made, with others. */
+export function compatibleEngine(options: ResolvedInit, caller: string): Engine | undefined {
   const earlier = living()?.options ?? loading?.options;
   const conflict = earlier === undefined ? undefined : conflictOf(earlier, options);
-  if (conflict === undefined) return;
-  throw new SaccadeError(
-    "ERR_SACCADE_ALREADY_INITIALIZED",
-    `${caller}: saccade is already initialised with another ${conflict}; make a further engine with createEngine()`,
-  );
+  if (conflict !== undefined) {
+    throw new SaccadeError(
+      "ERR_SACCADE_ALREADY_INITIALIZED",
+      `${caller}: saccade is already initialised with another ${conflict}; make a further engine with createEngine()`,
+    );
+  }
+  return current?.engine;
+}
+
+/** Whether an `init` is under way. */
+export function isLoading(): boolean {
+  return loading !== undefined;
 }
 
 function startLoading(options: ResolvedInit): Loading {
@@ -243,11 +205,12 @@ function startLoading(options: ResolvedInit): Loading {
 /** The default engine, with the operators where the program has come to need them since it was made. */
 function complete({ engine, options, promise }: NonNullable<typeof current>, later: ResolvedInit): Promise<Engine> {
   const instance = instanceOf(engine, "init");
+  if (instance.operators !== undefined) return promise;
   const wanted = { ...options, operators: later.operators ?? options.operators };
-  if (instance.hasOperators || !loadsOperators(wanted)) return promise;
-  const completed = moduleFor("operators", wanted, later.signal, instance.pool?.change)
-    .then((module) => instance.addOperators(module))
+  const completed = loadOperators(wanted, later.signal, instance.pool?.change)
+    ?.then((add) => add(instance))
     .then(() => engine);
+  if (completed === undefined) return promise;
   return later.signal === undefined ? completed : abortable(completed, later.signal, () => {});
 }
 
@@ -278,7 +241,8 @@ function abortable(
   });
 }
 
-function assertSupported(build: Build, caller: string): void {
+/** Throws where this JavaScript engine cannot run a build. */
+export function assertSupported(build: Build, caller: string): void {
   if (!hasSimd()) {
     throw new SaccadeError("ERR_SACCADE_UNSUPPORTED", `${caller}: this JavaScript engine has no WebAssembly SIMD`);
   }
@@ -292,35 +256,16 @@ function assertSupported(build: Build, caller: string): void {
 
 async function makeEngine(options: ResolvedInit, signal: AbortSignal | undefined, caller: string): Promise<Engine> {
   assertSupported(options.build, caller);
-  const threads = countThreads(options.threads);
-  const reason = threads === 1 ? undefined : threadsUnavailable();
-  if (threads > 1 && reason === undefined) {
-    // A chunk of its own: who runs on one thread never loads it.
-    const { startThreads } = await import("./threads/start.ts");
-    return finish(await startThreads(options, threads, signal), options, caller);
-  }
-  const [module, operators] = await Promise.all([
-    moduleFor("attention", options, signal),
-    loadsOperators(options) ? moduleFor("operators", options, signal) : undefined,
-  ]);
-  const instance = await instantiate(options.build, module, options.memory, operatorsSource(options));
-  if (operators !== undefined) await instance.addOperators(operators);
-  instance.threadsReason = reason;
-  return finish(instance, options, caller);
+  if (options.threads === 1) return finish(await makeInstance(options, signal), options, caller);
+  // A chunk of its own: who runs on one thread never loads it.
+  const { startThreads } = await import("./threads/start.ts");
+  return finish(await startThreads(options, signal), options, caller);
 }
 
-function makeEngineSync(options: ResolvedInit, caller: string): Engine {
-  assertSupported(options.build, caller);
-  const module = moduleForSync("attention", options, caller);
-  const instance = instantiateSync(options.build, module, options.memory, operatorsSource(options));
-  // What was given is looked at now, so that a mistake shows here and not in the first call.
-  if (options.operators !== undefined) instance.exportsFor(KIND_OPERATOR, caller);
-  return finish(instance, options, caller);
-}
-
-function finish(instance: WasmInstance, options: ResolvedInit, caller: string): Engine {
+/** An engine of an instance that has answered a known question rightly. */
+export function finish(instance: WasmInstance, options: ResolvedInit, caller: string): Engine {
   selfTest(instance, caller);
   const engine = new Engine(instance);
-  if (options.warmup) warmUp(engine, instance.hasOperators);
+  if (options.warmup) warmUp(engine, instance.operators !== undefined);
   return engine;
 }

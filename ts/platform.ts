@@ -2,6 +2,7 @@
  * What differs between the places this package runs in, said once by each entry.
  */
 
+import type { Engine } from "./engine.ts";
 import type { CreateWorker } from "./threads/slot.ts";
 import type { Build, ModuleName } from "./wasm/instance.ts";
 
@@ -13,8 +14,10 @@ export interface Platform {
   readonly toUrl?: (reference: string) => URL;
   /** Reads a URL that `fetch` cannot; undefined for all others. */
   readonly read?: (url: URL) => Promise<Uint8Array<ArrayBuffer>> | undefined;
-  /** Reads a file synchronously: this is what makes lazy initialisation possible. */
+  /** Reads a file synchronously. */
   readonly readSync?: (url: URL) => Uint8Array<ArrayBuffer>;
+  /** Makes the default engine for a call by the name of `caller`: lazy initialisation, where files can be read so. */
+  readonly openEngine?: (caller: string) => Engine;
   /** How many cores there are, where the engine's own answer is not to be had. */
   readonly cores?: () => number;
   /** Makes workers that run the package's thread file; loaded only where threads are asked for. */

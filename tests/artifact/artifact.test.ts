@@ -167,7 +167,14 @@ describe("JavaScript", () => {
     const entry = fileURLToPath(new URL("dist/browser.js", root));
     const page = { name: "page", resolveId: (id: string) => (id === "page" ? id : null) };
     const code = `export { attention, init, Tensor } from ${JSON.stringify(entry)};`;
-    const bundle = await rollup({ input: "page", plugins: [{ ...page, load: (id) => (id === "page" ? code : null) }] });
+    // Every bundler reads which modules have effects of their own.
+    const { sideEffects } = JSON.parse(readFileSync(new URL("package.json", root), "utf8"));
+    const moduleSideEffects = (id: string) => sideEffects.some((path: string) => id.endsWith(path.slice(1)));
+    const bundle = await rollup({
+      input: "page",
+      plugins: [{ ...page, load: (id) => (id === "page" ? code : null) }],
+      treeshake: { moduleSideEffects },
+    });
     const { output } = await bundle.generate({ format: "es" });
     const chunks = new Map(output.flatMap((part) => (part.type === "chunk" ? [[part.fileName, part] as const] : [])));
     const loaded = new Set<string>();

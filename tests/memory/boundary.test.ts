@@ -11,7 +11,7 @@ import {
   OPERATOR_EXPORT_NAMES,
 } from "../../ts/wasm/abi.ts";
 import * as fields from "../../ts/wasm/attention-fields.ts";
-import { instantiateSync } from "../../ts/wasm/instance.ts";
+import { instantiateSync } from "../../ts/wasm/instance-sync.ts";
 import { OPERATOR_OFFSETS } from "../../ts/wasm/operator-block.ts";
 import { counted, expectWorks, withEngine } from "../api/refusal.ts";
 import { attentionOffsets, fingerprint } from "../conformance/argument-block.ts";
@@ -22,8 +22,8 @@ const wasm = (build: string): Uint8Array<ArrayBuffer> =>
 const SIZE = { initialPages: 16, maximumPages: 64 };
 
 describe("the argument block", () => {
-  const none = () => expect.unreachable("attention asks for no operators");
-  const { exports } = instantiateSync("strict", new WebAssembly.Module(wasm("strict")), SIZE, none);
+  const options = { build: "strict", memory: SIZE, module: undefined, operators: undefined } as const;
+  const { exports } = instantiateSync(options, new WebAssembly.Module(wasm("strict")));
 
   it("has the same fields at the same places on both sides", () => {
     const { length } = attentionOffsets;

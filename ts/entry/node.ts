@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { pathToFileURL } from "node:url";
+import { openEngine } from "../init-sync.ts";
 import { setPlatform } from "../platform.ts";
 
 const urls = {
@@ -27,6 +28,7 @@ setPlatform({
   // One letter before the colon is a drive, not a scheme.
   toUrl: (reference) => (/^[a-z][a-z0-9+.-]+:/i.test(reference) ? new URL(reference) : pathToFileURL(reference)),
   read: (url) => (url.protocol === "file:" ? readFile(url).then((bytes) => new Uint8Array(bytes)) : undefined),
+  openEngine,
   readSync: (url) => new Uint8Array(readFileSync(url)),
   cores: availableParallelism,
   workers: async () => (await import("../threads/create/node.ts")).createWorker,

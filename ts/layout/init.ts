@@ -3,7 +3,6 @@
  */
 
 import { describe, SaccadeError, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
-import { MOST_THREADS } from "../threads/availability.ts";
 import type { CreateWorker } from "../threads/slot.ts";
 import type { Build, MemorySize } from "../wasm/instance.ts";
 import { optionNames, proveBoolean, proveWord, unknownOption } from "./options.ts";
@@ -11,6 +10,8 @@ import { optionNames, proveBoolean, proveWord, unknownOption } from "./options.t
 const KNOWN_SYNC = ["module", "operators", "build", "memory", "warmup", "threads"];
 const KNOWN = [...KNOWN_SYNC, "signal", "idleTimeoutMs", "createWorker"];
 
+/** Most threads that can be asked for. */
+const MOST_THREADS = 64;
 const PAGES_PER_MIB = 16;
 const DEFAULT_INITIAL_MIB = 2;
 const LARGEST_MIB = 4096;

@@ -21,8 +21,6 @@ export type ThreadsUnavailable =
   | "csp"
   | "edge-runtime";
 
-/** Most threads that can be asked for. */
-export const MOST_THREADS = 64;
 /** Most threads that `"auto"` stands for. */
 const MOST_AUTOMATIC = 8;
 

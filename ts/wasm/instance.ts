@@ -13,7 +13,6 @@ import {
   EXPORT_NAMES,
   type KernelExports,
   KIND_OPERATOR,
-  OPERATOR_EXPORT_NAMES,
   type OperatorExports,
 } from "./abi.ts";
 import type { TilePool } from "./dispatch.ts";
@@ -21,6 +20,7 @@ import { roundUp } from "./heap.ts";
 import { forbiddenError } from "./loader.ts";
 import { LinearMemory, PAGE_BYTE_LENGTH } from "./memory.ts";
 import { OPERATOR_BYTE_LENGTH } from "./operator-block.ts";
+import { operatorModules } from "./wanted.ts";
 
 /** Which of the two artifacts: the same bits everywhere, or relaxed SIMD. */
 export type Build = "strict" | "fast";
@@ -28,8 +28,18 @@ export type Build = "strict" | "fast";
 /** Which of a build's two modules. */
 export type ModuleName = "attention" | "operators";
 
-/** Gives the operators' module at once, when an operator is first called by the name of `caller`; throws where it cannot. */
-export type OperatorsSource = (caller: string) => WebAssembly.Module;
+/** Where the modules of an engine come from. */
+export interface ModuleOptions {
+  readonly build: Build;
+  /** As in `InitOptions`; undefined: the package's own file. */
+  readonly module: unknown;
+  readonly operators: unknown;
+}
+
+/** Options that an instance is made of. */
+export interface InstanceOptions extends ModuleOptions {
+  readonly memory: MemorySize;
+}
 
 /** Tensors begin here: behind the stack, and behind the place of both modules' constants. */
 export const HEAP_START = 98304;
@@ -43,6 +53,8 @@ export interface MemorySize {
 /** The memory in use; `free` gives everything back at once. */
 export class WasmInstance {
   readonly build: Build;
+  /** Attention's module and its functions. */
+  readonly module: WebAssembly.Module;
   readonly exports: KernelExports;
   /** The memory as the wasm sees it: what further threads are given. */
   readonly wasmMemory: WebAssembly.Memory;
@@ -54,33 +66,30 @@ export class WasmInstance {
   tensors = 0;
   /** The threads that share this memory; undefined on one thread. */
   pool: TilePool | undefined;
-  /** The operators' module, once it has been loaded. */
+  /** The operators' module and its functions, once it has been loaded. */
   operatorsModule: WebAssembly.Module | undefined;
+  operators: OperatorExports | undefined;
   /** Why there is no pool though more than one thread was asked for. */
   threadsReason: string | undefined;
+  /** Where its modules come from. */
+  readonly modules: ModuleOptions;
   #memory: LinearMemory | undefined;
-  readonly #source: OperatorsSource;
-  #operators: OperatorExports | undefined;
   #trap: { readonly cause: unknown } | undefined;
 
-  /**
-   * @param maximumPages - pages that the memory may grow to
-   * @param operators - gives the second module when it is first needed
-   */
   constructor(
-    build: Build,
+    options: InstanceOptions,
+    module: WebAssembly.Module,
     exports: KernelExports,
     memory: WebAssembly.Memory,
-    maximumPages: number,
-    operators: OperatorsSource,
   ) {
-    this.build = build;
+    this.module = module;
+    this.build = options.build;
+    this.modules = options;
     this.exports = exports;
     this.wasmMemory = memory;
-    this.#source = operators;
     this.argumentBlock = HEAP_START;
     this.operatorBlock = roundUp(this.argumentBlock + ATTENTION_BYTE_LENGTH);
-    this.#memory = new LinearMemory(memory, this.operatorBlock + OPERATOR_BYTE_LENGTH, maximumPages);
+    this.#memory = new LinearMemory(memory, this.operatorBlock + OPERATOR_BYTE_LENGTH, options.memory.maximumPages);
   }
 
   /**
@@ -99,30 +108,7 @@ export class WasmInstance {
   /** The functions that run a kind of call; those of the operators are loaded when they are first asked for. */
   exportsFor(kind: number, caller: string): OperatorExports {
     if (kind !== KIND_OPERATOR) return this.exports;
-    if (this.#operators === undefined) {
-      const module = this.#source(caller);
-      this.#operators = this.#behind(linkSync(module, this.wasmMemory, OPERATOR_EXPORT_NAMES));
-      this.operatorsModule = module;
-    }
-    return this.#operators;
-  }
-
-  /** Whether operators can be called without loading anything. */
-  get hasOperators(): boolean {
-    return this.#operators !== undefined;
-  }
-
-  /** Takes the operators' module without blocking. */
-  async addOperators(module: WebAssembly.Module): Promise<void> {
-    if (this.#operators !== undefined) return;
-    this.#operators = this.#behind(await link(module, this.wasmMemory, OPERATOR_EXPORT_NAMES));
-    this.operatorsModule = module;
-  }
-
-  /** The operators' constants lie behind attention's: nothing else tells a file from the other by what it exports. */
-  #behind(operators: OperatorExports): OperatorExports {
-    if (operators.heap_base() >>> 0 > this.exports.heap_base() >>> 0) return operators;
-    throw notOurs("it is the module of attention, given as the one of the operators");
+    return this.operators ?? operatorModules()!.open(this, caller);
   }
 
   /** The memory whatever has happened to the engine; undefined once it has been given back. */
@@ -169,7 +155,7 @@ export class WasmInstance {
 }
 
 /** What to import: one memory, and no-ops for the functions of wasm-bindgen that need not do anything. */
-function importsFor(module: WebAssembly.Module, memory: WebAssembly.Memory): WebAssembly.Imports {
+export function importsFor(module: WebAssembly.Module, memory: WebAssembly.Memory): WebAssembly.Imports {
   const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {};
   let memories = 0;
   for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
@@ -187,7 +173,8 @@ function importsFor(module: WebAssembly.Module, memory: WebAssembly.Memory): Web
   return imports;
 }
 
-function notOurs(reason: string, cause?: unknown): SaccadeError {
+/** The error for a file that is another than it should be. */
+export function notOurs(reason: string, cause?: unknown): SaccadeError {
   const hint = "the wasm file is not one of this package's, or of another version: take the one in its dist folder";
   return new SaccadeError("ERR_SACCADE_WASM_LOAD", `the wasm module cannot be used: ${reason} (${hint})`, {
     hint,
@@ -195,7 +182,8 @@ function notOurs(reason: string, cause?: unknown): SaccadeError {
   });
 }
 
-function newMemory({ initialPages, maximumPages }: MemorySize, shared: boolean): WebAssembly.Memory {
+/** The memory of a new instance. */
+export function newMemory({ initialPages, maximumPages }: MemorySize, shared: boolean): WebAssembly.Memory {
   try {
     return new WebAssembly.Memory({ initial: initialPages, maximum: maximumPages, shared });
   } catch (cause) {
@@ -209,7 +197,8 @@ function newMemory({ initialPages, maximumPages }: MemorySize, shared: boolean):
   }
 }
 
-function accept<T extends OperatorExports>(exports: WebAssembly.Exports, names: readonly string[]): T {
+/** The functions of an instance, once it is known for one of ours. */
+export function accept<T extends OperatorExports>(exports: WebAssembly.Exports, names: readonly string[]): T {
   for (const name of names) {
     if (typeof exports[name] !== "function") throw notOurs(`it exports no function ${name}`);
   }
@@ -224,22 +213,8 @@ function accept<T extends OperatorExports>(exports: WebAssembly.Exports, names: 
   return kernel;
 }
 
-function linkSync<T extends OperatorExports>(
-  module: WebAssembly.Module,
-  memory: WebAssembly.Memory,
-  names: readonly string[],
-): T {
-  const imports = importsFor(module, memory);
-  let instance: WebAssembly.Instance;
-  try {
-    instance = new WebAssembly.Instance(module, imports);
-  } catch (cause) {
-    throw forbiddenError(cause, {}) ?? notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
-  }
-  return accept(instance.exports, names);
-}
-
-async function link<T extends OperatorExports>(
+/** Instantiates a module without blocking. */
+export async function link<T extends OperatorExports>(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
   names: readonly string[],
@@ -254,27 +229,12 @@ async function link<T extends OperatorExports>(
   return accept(instance.exports, names);
 }
 
-/** Instantiates attention's module synchronously. */
-export function instantiateSync(
-  build: Build,
-  module: WebAssembly.Module,
-  size: MemorySize,
-  operators: OperatorsSource,
-): WasmInstance {
-  const memory = newMemory(size, false);
-  const exports: KernelExports = linkSync(module, memory, EXPORT_NAMES);
-  return new WasmInstance(build, exports, memory, size.maximumPages, operators);
-}
-
 /** Instantiates attention's module without blocking; `shared` says which kind of memory it asks for. */
 export async function instantiate(
-  build: Build,
+  options: InstanceOptions,
   module: WebAssembly.Module,
-  size: MemorySize,
-  operators: OperatorsSource,
   shared = false,
 ): Promise<WasmInstance> {
-  const memory = newMemory(size, shared);
-  const exports: KernelExports = await link(module, memory, EXPORT_NAMES);
-  return new WasmInstance(build, exports, memory, size.maximumPages, operators);
+  const memory = newMemory(options.memory, shared);
+  return new WasmInstance(options, module, await link(module, memory, EXPORT_NAMES), memory);
 }

@@ -1,13 +1,9 @@
 /**
- * From whatever names the wasm (a URL, bytes, a response, a module, a promise of them) to a compiled module, with an
- * error that says what was found instead where it is not one.
+ * From the place of a wasm file to a compiled module, with an error that says what was found instead where it is not one.
  */
 
-import { describe, SaccadeError, type SaccadeErrorDetails, SaccadeTypeError } from "../errors.ts";
+import { SaccadeError, type SaccadeErrorDetails } from "../errors.ts";
 import { isWasmForbidden } from "./features.ts";
-
-/** What can be given as `module`. */
-export type WasmSource = WebAssembly.Module | BufferSource | Response | URL | string;
 
 /** Reads URLs that `fetch` cannot, and strings that are no URLs. */
 export interface SourceReader {
@@ -20,95 +16,6 @@ const WASM_MAGIC = [0x00, 0x61, 0x73, 0x6d];
 /** Changes a wasm file before it is compiled: threads need a memory import that says so. */
 export type BytesChange = (bytes: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>;
 
-/** Compiles a source, which came in the option `option`; `signal` stops a download. */
-export async function loadModule(
-  source: WasmSource | PromiseLike<WasmSource>,
-  option: string,
-  reader: SourceReader,
-  signal: AbortSignal | undefined,
-  change?: BytesChange,
-): Promise<WebAssembly.Module> {
-  const given: unknown = await source;
-  if (isModule(given)) return compiledAlready(given as WebAssembly.Module, "init", option, change);
-  const { found, url } = await open(given, option, reader, signal);
-  if (found instanceof Uint8Array) return compileBytes(found, url, change);
-  if (change === undefined) return compileResponse(found, url ?? "", signal);
-  return compileBytes(await bytesOfResponse(found, url ?? "", signal), url, change);
-}
-
-function compiledAlready(
-  module: WebAssembly.Module,
-  caller: string,
-  option: string,
-  change: BytesChange | undefined,
-): WebAssembly.Module {
-  if (change === undefined) return module;
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_OPTION",
-    `${caller}: ${option} is a compiled WebAssembly.Module, which no longer has the bytes that threads need: ` +
-      "give the bytes of the wasm file, a Response or its URL, leave it out, or use threads: 1",
-  );
-}
-
-interface Opened {
-  readonly found: Uint8Array<ArrayBuffer> | Response;
-  readonly url: string | undefined;
-}
-
-/** Opens a source that is no module: bytes, or an answer that is still to be read. */
-async function open(
-  given: unknown,
-  option: string,
-  reader: SourceReader,
-  signal: AbortSignal | undefined,
-): Promise<Opened> {
-  if (isBytes(given)) return { found: bytesOf(given), url: undefined };
-  if (isResponse(given)) return { found: given, url: given.url };
-  if (typeof given === "string") return openUrl(reader.toUrl?.(given) ?? given, reader, signal);
-  if (given instanceof URL) return openUrl(given, reader, signal);
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_ARGUMENT",
-    `init: ${option} is ${describe(given)}; expected a WebAssembly.Module, bytes, a Response, a URL or a string`,
-  );
-}
-
-/** Compiles a module or bytes, which came in the option `option`, at once. */
-export function loadModuleSync(
-  source: unknown,
-  url: string | undefined,
-  caller: string,
-  option: string,
-  change?: BytesChange,
-): WebAssembly.Module {
-  if (isModule(source)) return compiledAlready(source as WebAssembly.Module, caller, option, change);
-  if (!isBytes(source)) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${caller}: ${option} is ${describe(source)}; expected a WebAssembly.Module or its bytes`,
-    );
-  }
-  const bytes = bytesOf(source);
-  assertWasm(bytes, { url });
-  try {
-    return new WebAssembly.Module(change === undefined ? bytes : change(bytes));
-  } catch (cause) {
-    throw compileError(cause, { url });
-  }
-}
-
-async function compileBytes(
-  bytes: Uint8Array<ArrayBuffer>,
-  url: string | undefined,
-  change: BytesChange | undefined,
-): Promise<WebAssembly.Module> {
-  assertWasm(bytes, { url });
-  try {
-    return await WebAssembly.compile(change === undefined ? bytes : change(bytes));
-  } catch (cause) {
-    throw compileError(cause, { url });
-  }
-}
-
 /** The error for a file that cannot be read. */
 export function loadError(reason: string, details: SaccadeErrorDetails): SaccadeError {
   const where = details.url === undefined || details.url === "" ? "" : ` from ${details.url}`;
@@ -116,61 +23,66 @@ export function loadError(reason: string, details: SaccadeErrorDetails): Saccade
   return new SaccadeError("ERR_SACCADE_WASM_LOAD", `the wasm could not be loaded${where}: ${reason}${hint}`, details);
 }
 
-async function openUrl(url: URL | string, reader: SourceReader, signal: AbortSignal | undefined): Promise<Opened> {
+/** Compiles the file at a URL; `signal` stops the download. */
+export async function loadUrl(
+  url: URL | string,
+  reader: SourceReader,
+  signal: AbortSignal | undefined,
+  change?: BytesChange,
+): Promise<WebAssembly.Module> {
   const href = String(url);
   const reading = url instanceof URL ? reader.read?.(url) : undefined;
   if (reading !== undefined) {
+    let bytes: Uint8Array<ArrayBuffer>;
     try {
-      return { found: await reading, url: href };
+      bytes = await reading;
     } catch (cause) {
       throw loadError(String(cause), { url: href, cause, hint: "is the file there?" });
     }
+    return compileBytes(bytes, { url: href }, change);
   }
+  let response: Response;
   try {
-    return { found: await fetch(url, signal === undefined ? {} : { signal }), url: href };
+    response = await fetch(url, signal === undefined ? {} : { signal });
   } catch (cause) {
     if (signal?.aborted) throw signal.reason;
     throw loadError(`the request failed (${String(cause)})`, { url: href, cause });
   }
+  return compileResponse(response, href, signal, change);
 }
 
-/** What an answer says of itself, or the error for one that brings no file. */
-function detailsOf(response: Response, url: string): SaccadeErrorDetails {
+/** Compiles bytes that `details` says the origin of. */
+export async function compileBytes(
+  bytes: Uint8Array<ArrayBuffer>,
+  details: SaccadeErrorDetails,
+  change: BytesChange | undefined,
+): Promise<WebAssembly.Module> {
+  assertWasm(bytes, details);
+  try {
+    return await WebAssembly.compile(change === undefined ? bytes : change(bytes));
+  } catch (cause) {
+    throw compileError(cause, details);
+  }
+}
+
+/** Compiles an answer while it arrives, where it says that it is wasm. */
+export async function compileResponse(
+  response: Response,
+  url: string,
+  signal: AbortSignal | undefined,
+  change: BytesChange | undefined,
+): Promise<WebAssembly.Module> {
   const { status } = response;
   const details = { url, status, contentType: response.headers.get("content-type") ?? undefined };
   if (!response.ok) {
     throw loadError(`the server answered ${status}`, { ...details, hint: "is the wasm file beside the script?" });
   }
-  return details;
-}
-
-async function bytesOfResponse(
-  response: Response,
-  url: string,
-  signal: AbortSignal | undefined,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const details = detailsOf(response, url);
+  const isWasm = details.contentType?.startsWith("application/wasm");
   try {
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    assertWasm(bytes, details);
-    return bytes;
-  } catch (cause) {
-    if (signal?.aborted) throw signal.reason;
-    throw cause instanceof SaccadeError ? cause : compileError(cause, details);
-  }
-}
-
-async function compileResponse(
-  response: Response,
-  url: string,
-  signal: AbortSignal | undefined,
-): Promise<WebAssembly.Module> {
-  const details = detailsOf(response, url);
-  try {
-    if (details.contentType?.startsWith("application/wasm") && typeof WebAssembly.compileStreaming === "function") {
+    if (change === undefined && isWasm && typeof WebAssembly.compileStreaming === "function") {
       return await WebAssembly.compileStreaming(response);
     }
-    return await WebAssembly.compile(await bytesOfResponse(response, url, signal));
+    return await compileBytes(new Uint8Array(await response.arrayBuffer()), details, change);
   } catch (cause) {
     if (signal?.aborted) throw signal.reason;
     throw cause instanceof SaccadeError ? cause : compileError(cause, details);
@@ -178,7 +90,7 @@ async function compileResponse(
 }
 
 /** A page instead of the file is the commonest mistake: single-page servers answer every path with index.html. */
-function assertWasm(bytes: Uint8Array, details: SaccadeErrorDetails): void {
+export function assertWasm(bytes: Uint8Array, details: SaccadeErrorDetails): void {
   if (WASM_MAGIC.every((byte, i) => bytes[i] === byte)) return;
   const start = new TextDecoder().decode(bytes.subarray(0, 64)).trimStart().toLowerCase();
   const isPage = start.startsWith("<") || details.contentType?.startsWith("text/html") === true;
@@ -202,31 +114,9 @@ export function forbiddenError(cause: unknown, details: SaccadeErrorDetails): Sa
   });
 }
 
-function compileError(cause: unknown, details: SaccadeErrorDetails): SaccadeError {
+/** The error for bytes that do not compile. */
+export function compileError(cause: unknown, details: SaccadeErrorDetails): SaccadeError {
   const forbidden = forbiddenError(cause, details);
   if (forbidden !== undefined) return forbidden;
   return loadError(`it does not compile (${String(cause)})`, { ...details, cause });
-}
-
-/** By its tag, so that modules of another realm count too. */
-function isModule(value: unknown): boolean {
-  return Object.prototype.toString.call(value) === "[object WebAssembly.Module]";
-}
-
-function isBytes(value: unknown): value is BufferSource {
-  if (ArrayBuffer.isView(value)) return true;
-  const tag = Object.prototype.toString.call(value);
-  return tag === "[object ArrayBuffer]" || tag === "[object SharedArrayBuffer]";
-}
-
-function bytesOf(source: BufferSource): Uint8Array<ArrayBuffer> {
-  const bytes = ArrayBuffer.isView(source)
-    ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
-    : new Uint8Array(source);
-  // Shared bytes could change while they are compiled, and compile() refuses them.
-  return bytes.buffer instanceof ArrayBuffer ? (bytes as Uint8Array<ArrayBuffer>) : bytes.slice();
-}
-
-function isResponse(value: unknown): value is Response {
-  return typeof Response === "function" && value instanceof Response;
 }

@@ -5,6 +5,7 @@
  */
 
 import { ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
+import { operators } from "../operator-modules.ts";
 import { KIND_OPERATOR } from "./abi.ts";
 import type { Destination } from "./call.ts";
 import { effortOf, plan, runTiles, type Steps, threadsFor } from "./dispatch.ts";
@@ -199,7 +200,7 @@ export class Session {
  * Runs `body` with a session, then copies its results out. That the program has a use for operators is noted where this name
  * gets its value: some bundlers drop a statement of its own, and all of them keep what a used name needs.
  */
-export const inSession: typeof runInSession = wantOperators(runInSession);
+export const inSession: typeof runInSession = wantOperators(runInSession, operators);
 
 function runInSession<R>(instance: WasmInstance, caller: string, body: (session: Session) => R): R {
   const { scratch } = instance.memory(caller);

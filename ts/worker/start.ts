@@ -4,7 +4,7 @@
  */
 
 import { SaccadeError } from "../errors.ts";
-import { loadModule, type WasmSource } from "../wasm/loader.ts";
+import { loadGiven, type WasmSource } from "../wasm/given-module.ts";
 import { Connection, type ConnectionEvents, type WorkerLike } from "./connection.ts";
 import { decodeError } from "./encode-error.ts";
 import { type Answer, type HostOptions, PROTOCOL } from "./wire.ts";
@@ -119,5 +119,5 @@ export async function postableSource(
     return page === undefined ? given : new URL(given, page).href;
   }
   if (ArrayBuffer.isView(given)) return new Uint8Array(given.buffer, given.byteOffset, given.byteLength).slice();
-  return given instanceof ArrayBuffer ? given : loadModule(given, `options.${option}`, {}, signal);
+  return given instanceof ArrayBuffer ? given : loadGiven(given, `options.${option}`, {}, signal);
 }
