@@ -12,14 +12,17 @@
 import { later } from "./async/later.ts";
 import type { Twin } from "./async/types.ts";
 import { attention } from "./attention.ts";
-import { nadarayaWatson } from "./kernel-regression.ts";
+import { fitWidth, nadarayaWatson } from "./kernel-regression.ts";
+import { layerNorm, rmsNorm } from "./layer-norm.ts";
 import { linear } from "./linear.ts";
 import { attentionPartial } from "./partial.ts";
 import { attentionPooling } from "./pooling.ts";
-import { shawRelative, transformerXlAttention } from "./relative.ts";
+import { addSinusoidalPositions, embedding, sinusoidalPositions } from "./positions.ts";
+import { shawRelative, t5RelativeBias, transformerXlAttention } from "./relative.ts";
+import { rope } from "./rotary.ts";
 import { selfAttention } from "./self-attention.ts";
 import { logSumExp, maskedSoftmax } from "./softmax.ts";
-import { temporalSelfAttention } from "./temporal.ts";
+import { temporalAttention, temporalSelfAttention } from "./temporal.ts";
 
 declare const twin: Twin;
 
@@ -36,6 +39,15 @@ const twins = () => ({
   shawRelative: twin(shawRelative),
   transformerXlAttention: twin(transformerXlAttention),
   temporalSelfAttention: twin(temporalSelfAttention),
+  fitWidth: twin(fitWidth),
+  layerNorm: twin(layerNorm),
+  rmsNorm: twin(rmsNorm),
+  rope: twin(rope),
+  sinusoidalPositions: twin(sinusoidalPositions),
+  addSinusoidalPositions: twin(addSinusoidalPositions),
+  embedding: twin(embedding),
+  t5RelativeBias: twin(t5RelativeBias),
+  temporalAttention: twin(temporalAttention),
 });
 
 type Twins = ReturnType<typeof twins>;
@@ -95,3 +107,38 @@ export const transformerXlAttentionAsync: Twins["transformerXlAttention"] = (...
 /** The asynchronous twin of {@link temporalSelfAttention}. */
 export const temporalSelfAttentionAsync: Twins["temporalSelfAttention"] = (...args: unknown[]) =>
   later(temporalSelfAttention, 1, "temporalSelfAttention", args) as Promise<never>;
+
+/** The asynchronous twin of {@link fitWidth}. */
+export const fitWidthAsync: Twins["fitWidth"] = (...args: unknown[]) =>
+  later(fitWidth, 2, "fitWidth", args) as Promise<never>;
+
+/** The asynchronous twin of {@link layerNorm}. */
+export const layerNormAsync: Twins["layerNorm"] = (...args: unknown[]) =>
+  later(layerNorm, 1, "layerNorm", args) as Promise<never>;
+
+/** The asynchronous twin of {@link rmsNorm}. */
+export const rmsNormAsync: Twins["rmsNorm"] = (...args: unknown[]) =>
+  later(rmsNorm, 1, "rmsNorm", args) as Promise<never>;
+
+/** The asynchronous twin of {@link rope}. */
+export const ropeAsync: Twins["rope"] = (...args: unknown[]) => later(rope, 1, "rope", args) as Promise<never>;
+
+/** The asynchronous twin of {@link sinusoidalPositions}. */
+export const sinusoidalPositionsAsync: Twins["sinusoidalPositions"] = (...args: unknown[]) =>
+  later(sinusoidalPositions, 2, "sinusoidalPositions", args) as Promise<never>;
+
+/** The asynchronous twin of {@link addSinusoidalPositions}. */
+export const addSinusoidalPositionsAsync: Twins["addSinusoidalPositions"] = (...args: unknown[]) =>
+  later(addSinusoidalPositions, 1, "addSinusoidalPositions", args) as Promise<never>;
+
+/** The asynchronous twin of {@link embedding}. */
+export const embeddingAsync: Twins["embedding"] = (...args: unknown[]) =>
+  later(embedding, 2, "embedding", args) as Promise<never>;
+
+/** The asynchronous twin of {@link t5RelativeBias}. */
+export const t5RelativeBiasAsync: Twins["t5RelativeBias"] = (...args: unknown[]) =>
+  later(t5RelativeBias, 1, "t5RelativeBias", args) as Promise<never>;
+
+/** The asynchronous twin of {@link temporalAttention}. */
+export const temporalAttentionAsync: Twins["temporalAttention"] = (...args: unknown[]) =>
+  later(temporalAttention, 1, "temporalAttention", args) as Promise<never>;

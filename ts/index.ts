@@ -5,15 +5,24 @@
  */
 
 export {
+  addSinusoidalPositionsAsync,
   attentionAsync,
   attentionPartialAsync,
   attentionPoolingAsync,
+  embeddingAsync,
+  fitWidthAsync,
+  layerNormAsync,
   linearAsync,
   logSumExpAsync,
   maskedSoftmaxAsync,
   nadarayaWatsonAsync,
+  rmsNormAsync,
+  ropeAsync,
   selfAttentionAsync,
   shawRelativeAsync,
+  sinusoidalPositionsAsync,
+  t5RelativeBiasAsync,
+  temporalAttentionAsync,
   temporalSelfAttentionAsync,
   transformerXlAttentionAsync,
 } from "./async.ts";

@@ -17,6 +17,7 @@ import { runPooling } from "./pooling/run.ts";
 import { boxcar, epanechnikov, gaussian, proveScore, proveWidth, triangular } from "./pooling/score.ts";
 import { resolvePooling } from "./pooling/sizes.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
+import { afterwards } from "./wasm/job.ts";
 import { inSession } from "./wasm/operator.ts";
 
 const KERNELS = ["gaussian", "boxcar", "triangular", "epanechnikov"] as const;
@@ -218,12 +219,16 @@ export function fitWidth(xTrain: TensorInput, yTrain: TensorInput, options?: Fit
     });
     return out.data as Float32Array;
   });
-  const at = (epoch: number): FitStep => {
-    const [width, loss, gradient] = steep.subarray(epoch * STEP) as unknown as [number, number, number];
-    return { epoch, width, loss, gradient };
-  };
-  const last = at(epochs);
-  return { width: last.width, loss: last.loss, history: Array.from({ length: epochs }, (_, epoch) => at(epoch)) };
+  const fitted = { width: 0, loss: 0, history: [] as FitStep[] };
+  afterwards(instance, () => {
+    const steps = Array.from({ length: epochs + 1 }, (_, epoch): FitStep => {
+      const [width, loss, gradient] = steep.subarray(epoch * STEP) as unknown as [number, number, number];
+      return { epoch, width, loss, gradient };
+    });
+    const { width, loss } = steps.pop()!;
+    Object.assign(fitted, { width, loss, history: steps });
+  });
+  return fitted;
 }
 
 /** Both tensors of the samples as tables: `[m, features]` and `[m, outputs]`. */

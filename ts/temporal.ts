@@ -140,7 +140,7 @@ export function temporalAttention<Deviation extends boolean = false>(
     const result = found === undefined ? session.result(newDestination(call, [batch, time])) : undefined;
     const deviation = deviates ? session.result(newDestination(call, [batch, ...frame])) : undefined;
     const input = session.input(x);
-    const weights = result ?? session.list(found!.data);
+    const weights = result ?? session.left(found!.data);
     if (learned !== undefined) {
       const scores = scoreByLayer(session, session.reshape(input, [batch * time, features]), learned);
       const valid = lengths && session.list(lengths);

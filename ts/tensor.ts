@@ -165,10 +165,12 @@ export class Tensor<D extends DType = DType> extends ResidentHandle {
   /**
    * A copy as a plain object, in memory of its own.
    *
-   * @throws SaccadeError `ERR_SACCADE_DISPOSED`, `ERR_SACCADE_OUT_OF_MEMORY`
+   * @throws SaccadeError `ERR_SACCADE_DISPOSED`, `ERR_SACCADE_OUT_OF_MEMORY`, `ERR_SACCADE_BUSY` (an asynchronous call has
+   *   still to write it)
    */
   toPlain(): PlainTensor<D> {
     const memory = this.#memory("Tensor.toPlain");
+    this.#resident.assertWritten("Tensor.toPlain", "this tensor");
     const { address, elements, shape } = this.#resident.view;
     const { byteLength } = this.#resident;
     let copy: ArrayBuffer;

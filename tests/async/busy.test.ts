@@ -1,5 +1,16 @@
 // Direct calls beside asynchronous ones: allowed, but for those that would tear what is in use.
-import { attention, attentionAsync, createEngine, type Engine, KvCache, linear, linearAsync, Tensor } from "saccade";
+import {
+  attention,
+  attentionAsync,
+  createEngine,
+  type Engine,
+  embeddingAsync,
+  KvCache,
+  linear,
+  linearAsync,
+  Tensor,
+} from "saccade";
+import { eca, ecaAsync } from "saccade/vision";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { counted } from "../worker/cases.ts";
 import { same } from "../worker/same.ts";
@@ -48,6 +59,39 @@ describe("a tensor in use", () => {
     same((await promise).out, attention(x, x, x, { engine }).out, "out");
     other.dispose();
     expect(engine.stats()).toMatchObject({ liveBytes, tensors: 0 });
+  });
+
+  it("cannot be copied to where it is read while it is still to be written", async () => {
+    using tensor = Tensor.zeros([64, 8], "float32", { engine });
+    const promise = attentionAsync(x, x, x, { out: tensor, engine });
+    expect(() => tensor.toPlain()).toThrow(busy(/^Tensor\.toPlain: this tensor is in use/));
+    await promise;
+    same(tensor.toPlain(), attention(x, x, x, { engine }).out, "toPlain");
+  });
+
+  it("as a weight that must be finite is looked at in its turn", async () => {
+    using weight = Tensor.zeros([3], "float32", { engine });
+    const map = counted(1, 3, 2, 2);
+    const row = (...data: number[]) => ({ data: new Float32Array(data), shape: [data.length] });
+    const finite = linearAsync(row(1, 2), counted(3, 2), { out: weight, engine });
+    const fine = ecaAsync(map, { w: weight, engine });
+    const infinite = linearAsync(row(1, Number.NaN), counted(3, 2), { out: weight, engine });
+    const wrong = ecaAsync(map, { w: weight, engine });
+    await finite;
+    same(await fine, eca(map, { w: linear(row(1, 2), counted(3, 2)), engine }), "fine");
+    await infinite;
+    await expect(wrong).rejects.toEqual(expect.objectContaining({ code: "ERR_SACCADE_RANGE" }));
+    expect(engine.stats().liveBytes).toBe(64);
+  });
+
+  it("as indices is refused by calls that wait their turn too: indices are read at once", async () => {
+    using values = Tensor.zeros([64, 2], "float32", { engine });
+    using indices = Tensor.zeros([64, 2], "int32", { engine });
+    const out = { weights: { values, indices }, out: counted(64, 8) };
+    const promise = attentionAsync(x, x, x, { returnWeights: { topK: 2 }, out, engine });
+    await expect(embeddingAsync(indices, x, { engine })).rejects.toEqual(busy(/^embedding: indices is in use/));
+    await promise;
+    expect((await embeddingAsync(indices, x, { engine })).shape).toEqual([64, 2, 8]);
   });
 
   it("is free again when the call was refused or stopped", async () => {

@@ -1,11 +1,13 @@
 // An asynchronous twin gives what its function gives, to the bit and to the word, on one thread and on several.
 import * as fc from "fast-check";
 import * as saccade from "saccade";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
+import { CALLS } from "../../ts/worker/functions.ts";
 import { arrangements, problemOf, sketches, weightsForms } from "../conformance/arbitrary.ts";
 import { arrange, optionsOf } from "../conformance/arrange.ts";
 import { counted, type WorkerCase, workerCases } from "../worker/cases.ts";
 import { outcomeOf, same, sameOutcome } from "../worker/same.ts";
+import { bothEngines, expectSame } from "./engines.ts";
 
 type Callable = (...args: unknown[]) => unknown;
 const named = new Map(Object.entries(saccade)) as ReadonlyMap<string, unknown>;
@@ -13,17 +15,11 @@ const directly = (name: string): Callable => named.get(name) as Callable;
 const twinOf = (name: string): Callable | undefined => named.get(`${name}Async`) as Callable | undefined;
 const twinCases = workerCases.filter(({ name }) => twinOf(name) !== undefined);
 
-const engines: saccade.Engine[] = [];
-beforeAll(async () => {
-  engines.push(await saccade.createEngine(), await saccade.createEngine({ threads: 2 }));
-});
-afterAll(() => {
-  for (const engine of engines) engine.dispose();
-});
+const engines = bothEngines();
 
 /** The arguments with an engine among the options, wherever those can hold one. */
 function on(engine: saccade.Engine, { name, args }: WorkerCase): unknown[] {
-  const at = directly(name).length - (name === "temporalSelfAttention" ? 0 : 1);
+  const at = CALLS[name];
   const given = [...args(saccade)];
   const last = given.at(-1);
   const hasOptions = given.length > at && typeof last === "object" && last !== null && !("shape" in last);
@@ -41,10 +37,8 @@ describe("asynchronous twins", () => {
 
   it.each(twinCases.map((each, index) => [`${each.name}, case ${index}`, each] as const))("%s", async (_, each) => {
     for (const engine of engines) {
-      const live = engine.stats().liveBytes;
-      const expected = await outcomeOf(() => directly(each.name)(...on(engine, each)));
-      sameOutcome(await outcomeOf(() => twinOf(each.name)!(...on(engine, each))), expected, each.name);
-      expect(engine.stats().liveBytes).toBe(live);
+      const call = (callable: Callable) => () => callable(...on(engine, each));
+      await expectSame(engine, call(directly(each.name)), call(twinOf(each.name)!), each.name);
     }
   });
 

@@ -8,6 +8,7 @@ import { instanceFor } from "../init.ts";
 import { takeControls } from "../layout/control.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import { Job } from "../wasm/job.ts";
+import { isBag, recordingBag } from "./bag.ts";
 import { runJob } from "./queue.ts";
 
 /** Begins to record: called when no code of the caller's will run any more. */
@@ -54,12 +55,26 @@ export function later(
   return recorded(args[at], caller, (rest, begin) => {
     const given = args.slice();
     given[at] = rest;
-    const isBag = rest === undefined || (typeof rest === "object" && rest !== null && !Array.isArray(rest));
-    // What is no bag of options is refused by the function itself.
-    if (isBag) {
+    // What is none is refused by the function itself.
+    if (isBag(rest)) {
       const instance = instanceFor((rest as { readonly engine?: unknown } | undefined)?.engine, caller);
       given[at] = { ...rest, engine: new Engine(instance, () => begin(instance)) };
     }
     return direct(...(given as never[]));
   });
+}
+
+/** Calls a method of a layer, which knows its engine; its options, at `args[at]`, take none. */
+export function laterMethod<Layer, Name extends keyof Layer & string>(
+  layer: Layer,
+  name: Name,
+  at: number,
+  caller: string,
+  args: readonly unknown[],
+): Promise<never> {
+  return recorded(args[at], `${caller}.${name}`, (rest, begin) => {
+    const given = args.slice();
+    given[at] = isBag(rest) ? recordingBag(rest, begin) : rest;
+    return (layer[name] as (...args: unknown[]) => unknown)(...given);
+  }) as Promise<never>;
 }

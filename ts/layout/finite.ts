@@ -5,8 +5,10 @@
 import type { FloatDType } from "../dtype.ts";
 import { SaccadeRangeError } from "../errors.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
+import { afterwards } from "../wasm/job.ts";
 import { rawMemory } from "../wasm/place.ts";
-import { contiguousStrides, copyElements, type RawArray, type TensorView } from "../wasm/view.ts";
+import { contiguousStrides, copyElements, type RawArray } from "../wasm/view.ts";
+import type { FloatView } from "./operands.ts";
 
 /** Bits of the exponent: all set in NaN and the infinities. */
 const EXPONENT: Readonly<Record<FloatDType, number>> = { float32: 0x7f800000, float16: 0x7c00, bfloat16: 0x7f80 };
@@ -37,13 +39,13 @@ export function proveFiniteBits(
   );
 }
 
-/** Proves that the elements of a proved view are finite. */
-export function proveFinite(
-  view: TensorView & { readonly dtype: FloatDType },
-  instance: WasmInstance,
-  caller: string,
-  name: string,
-): void {
+/** Proves that the elements of a proved view are finite: those of a Tensor in its turn, as an earlier call leaves them. */
+export function proveFinite(view: FloatView, instance: WasmInstance, caller: string, name: string): void {
+  if (view.outside === undefined) afterwards(instance, () => proveFiniteNow(view, instance, caller, name));
+  else proveFiniteNow(view, instance, caller, name);
+}
+
+function proveFiniteNow(view: FloatView, instance: WasmInstance, caller: string, name: string): void {
   const { shape, strides, elements, dtype, outside, address, contiguous } = view;
   if (elements === 0) return;
   const bits = outside ?? rawMemory(dtype, instance.memory(caller).views());

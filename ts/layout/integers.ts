@@ -28,7 +28,7 @@ export function captureIntegers(value: unknown, caller: string, name: string): C
   return { data: Int32Array.from(entries), shape: [entries.length] };
 }
 
-/** Proves captured integers; those of a tensor are copied. */
+/** Proves captured integers; those of a tensor are copied at once, by calls that wait their turn too. */
 export function proveIntegerTensor(captured: CapturedIntegers, instance: WasmInstance, caller: string): IntegerTensor {
   if (!("tensor" in captured)) return captured;
   const view = proveTensor(captured.tensor, instance, caller);
@@ -39,6 +39,7 @@ export function proveIntegerTensor(captured: CapturedIntegers, instance: WasmIns
       `${caller}: ${captured.tensor.name} is ${dtype}; expected int32 (an Int32Array)`,
     );
   }
+  captured.tensor.resident?.assertWritten(caller, captured.tensor.name);
   const data = new Int32Array(elements);
   const from = outside ?? instance.memory(caller).views().i32;
   const rowMajor = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, size) => product * size, 1));

@@ -3,6 +3,8 @@
  * The decoder of the first attention model.
  */
 
+import { laterMethod } from "../async/later.ts";
+import type { AsyncOptions } from "../control.ts";
 import { disposeKey } from "../dispose.ts";
 import type { Engine } from "../engine.ts";
 import { SaccadeError, SaccadeTypeError } from "../errors.ts";
@@ -19,6 +21,7 @@ import { softmax } from "../pooling/normalize.ts";
 import { runPooling } from "../pooling/run.ts";
 import { resolvePooling } from "../pooling/sizes.ts";
 import type { PlainTensor, TensorInput } from "../tensor.ts";
+import { afterwards, recordingOf } from "../wasm/job.ts";
 import { inSession, type ResultSlot } from "../wasm/operator.ts";
 import { sliceView, type TensorView } from "../wasm/view.ts";
 import { type AdditiveWeights, type HeldScore, holdAdditive, readAdditive } from "./additive.ts";
@@ -50,6 +53,12 @@ export interface BahdanauStep {
   readonly weights: PlainTensor<"float32">;
   /** `[batch, hidden]`: the next state. */
   readonly hidden: PlainTensor<"float32">;
+}
+
+/** Options of {@link BahdanauDecoder.encode}. */
+export interface BahdanauEncodeOptions {
+  /** Valid outputs of each batch row; what lies behind is never seen. Default: all. */
+  readonly kvLengths?: ArrayLike<number> | TensorInput | undefined;
 }
 
 /** What is read at every step. */
@@ -127,17 +136,16 @@ export class BahdanauDecoder {
    * Takes the encoder's outputs, which all steps until the next call attend to. They are copied, and projected here once.
    *
    * @param encoder - `[batch, kvLen, encoderDim]`
-   * @param options - `kvLengths`: valid outputs of each batch row; what lies behind is never seen
    * @throws as the constructor; SaccadeError `ERR_SACCADE_DISPOSED`. After a refused call the earlier outputs stay
    */
-  encode(encoder: TensorInput, options?: { readonly kvLengths?: ArrayLike<number> | TensorInput | undefined }): void {
+  encode(encoder: TensorInput, options?: BahdanauEncodeOptions): void {
     const caller = `${LAYER}.encode`;
     const captured = captureTensor(encoder, caller, "encoder");
     const read = readOptions(options, ["kvLengths"], caller);
     const given =
       read.kvLengths === undefined ? undefined : captureLengths(read.kvLengths, caller, "options.kvLengths");
     const held = this.#held;
-    held.assertHeld(caller);
+    const instance = held.use(caller, options);
     const { shape } = captured;
     if (shape.length !== 3 || shape[2] !== this.encoderSize) {
       throw shapeError(
@@ -146,7 +154,6 @@ export class BahdanauDecoder {
       );
     }
     const [batch, kvLen] = shape as [number, number];
-    const { instance } = held;
     const lengths =
       given && proveRowLengths(given, "options.kvLengths", [batch], kvLen, "encoder.shape[1]", instance, caller).values;
     const view = proveFloatTensor(captured, instance, caller);
@@ -162,12 +169,25 @@ export class BahdanauDecoder {
       held.free(values);
       throw error;
     }
-    const before = this.#encoder;
-    this.#encoder = { values, keys, lengths };
-    if (before !== undefined) {
-      held.free(before.values);
-      held.free(before.keys);
-    }
+    let latest: Encoder | undefined = { values, keys, lengths };
+    const free = (encoder: Encoder | undefined): void => {
+      if (encoder === undefined) return;
+      held.free(encoder.values);
+      held.free(encoder.keys);
+    };
+    afterwards(instance, () => {
+      if (held.disposed) return;
+      [this.#encoder, latest] = [latest, this.#encoder];
+      free(latest);
+      latest = undefined;
+    });
+    // A record that does not run to its end has not come to the exchange above.
+    recordingOf(instance)?.hold(() => free(latest));
+  }
+
+  /** The asynchronous twin of {@link BahdanauDecoder.encode}: until its promise is fulfilled, steps attend to the earlier outputs. */
+  encodeAsync(encoder: TensorInput, options?: BahdanauEncodeOptions & AsyncOptions): Promise<void> {
+    return laterMethod(this, "encode", 1, LAYER, [encoder, options]);
   }
 
   /**
@@ -177,10 +197,12 @@ export class BahdanauDecoder {
    * @param hidden - `[batch, hidden]`: the state before
    * @throws as {@link BahdanauDecoder.encode}; SaccadeError `ERR_SACCADE_NOT_INITIALIZED` before the first of its calls
    */
-  step(embedding: TensorInput, hidden: TensorInput): BahdanauStep {
+  step(embedding: TensorInput, hidden: TensorInput): BahdanauStep;
+  step(embedding: TensorInput, hidden: TensorInput, options?: object): BahdanauStep {
     const caller = `${LAYER}.step`;
     const captured = [captureTensor(embedding, caller, "embedding"), captureTensor(hidden, caller, "hidden")] as const;
-    this.#held.assertHeld(caller);
+    readOptions(options, [], caller);
+    const instance = this.#held.use(caller, options);
     const encoder = this.#encoder;
     if (encoder === undefined) {
       throw new SaccadeError(
@@ -188,7 +210,6 @@ export class BahdanauDecoder {
         `${caller}: there is nothing to attend to: call encode(encoder) first`,
       );
     }
-    const { instance } = this.#held;
     const { hiddenSize, encoderSize, embeddingSize } = this;
     const [batch, kvLen] = encoder.values.shape as [number, number];
     const prove = (tensor: CapturedTensor, size: number): TensorView => {
@@ -225,6 +246,11 @@ export class BahdanauDecoder {
       runCell(session, this.#cell, place, slots);
       return { context: plainOf(results.context), weights: plainOf(results.weights), hidden: plainOf(results.hidden) };
     });
+  }
+
+  /** The asynchronous twin of {@link BahdanauDecoder.step}; it attends to the outputs that are there when it is called. */
+  stepAsync(embedding: TensorInput, hidden: TensorInput, options?: AsyncOptions): Promise<BahdanauStep> {
+    return laterMethod(this, "step", 2, LAYER, [embedding, hidden, options]);
   }
 
   /** Gives the layer's memory back. May be called again; any other use afterwards throws `ERR_SACCADE_DISPOSED`. */

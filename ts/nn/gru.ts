@@ -3,6 +3,8 @@
  * Gated recurrent units.
  */
 
+import { laterMethod } from "../async/later.ts";
+import type { AsyncOptions } from "../control.ts";
 import { disposeKey } from "../dispose.ts";
 import type { Engine } from "../engine.ts";
 import { SaccadeTypeError } from "../errors.ts";
@@ -232,8 +234,7 @@ export class GRU {
     const first = read.h0 === undefined ? undefined : captureTensor(read.h0, caller, "h0");
     const given = read.lengths === undefined ? undefined : captureLengths(read.lengths, caller, "options.lengths");
     const target = read.out === undefined ? undefined : captureTensor(read.out, caller, "out");
-    this.#held.assertHeld(caller);
-    const { instance } = this.#held;
+    const instance = this.#held.use(caller, options);
     const { inputSize, hiddenSize } = this;
     const view = proveFloatTensor(rows, instance, caller);
     const rank = view.shape.length;
@@ -284,6 +285,11 @@ export class GRU {
       }
       return { output: plainOf(output, read.out), hn: plainOf(hn) };
     });
+  }
+
+  /** The asynchronous twin of {@link GRU.forward}. */
+  forwardAsync(x: TensorInput, options?: GRUCallOptions & AsyncOptions): Promise<GRUResult> {
+    return laterMethod(this, "forward", 1, LAYER, [x, options]);
   }
 
   /** Gives the layer's memory back. May be called again; any other use afterwards throws `ERR_SACCADE_DISPOSED`. */

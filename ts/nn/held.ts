@@ -3,6 +3,7 @@
  * they lie, and stay their owner's; all others are copied once, and given back by {@link Held.dispose}.
  */
 
+import { beginRecord } from "../async/bag.ts";
 import { SaccadeError } from "../errors.ts";
 import { proveFinite } from "../layout/finite.ts";
 import { proveFloatTensor } from "../layout/operands.ts";
@@ -45,6 +46,7 @@ export class Held {
   make(shape: readonly number[], elements: number, fill: (session: Session, target: Slot) => void): TensorView {
     const resident = new Resident(this.instance, "float32", shape, elements, this.#layer);
     this.#owned.push(resident);
+    resident.use(false, this.#layer, "what it makes");
     const destination = { shape, elements, dtype: "float32" as const, target: resident.view };
     inSession(this.instance, this.#layer, (session) => fill(session, session.result(destination)));
     return resident.view;
@@ -56,8 +58,21 @@ export class Held {
     if (at >= 0) this.#owned.splice(at, 1)[0]!.dispose();
   }
 
-  /** @throws SaccadeError `ERR_SACCADE_DISPOSED` */
-  assertHeld(caller: string): void {
+  /**
+   * The instance, for a call that has read all its arguments. One that is recorded keeps what is held until it has run.
+   *
+   * @param bag - the call's options as they were given
+   * @throws SaccadeError `ERR_SACCADE_DISPOSED`; `ERR_SACCADE_BUSY` where an asynchronous call writes a weight that is lent
+   */
+  use(caller: string, bag: unknown): WasmInstance {
+    this.#assertHeld(caller);
+    beginRecord(bag, this.instance);
+    for (const resident of this.#owned) resident.use(false, caller, "a weight");
+    for (const { resident, name } of this.#lent) resident!.use(false, caller, name);
+    return this.instance;
+  }
+
+  #assertHeld(caller: string): void {
     if (this.disposed) {
       const reason = this.#disposed ? "it has been disposed" : "the engine it lived in has been disposed";
       throw new SaccadeError("ERR_SACCADE_DISPOSED", `${caller}: this ${this.#layer} cannot be used: ${reason}`);

@@ -3,7 +3,13 @@
  *
  * @module
  */
-export { BahdanauDecoder, type BahdanauDecoderWeights, type BahdanauStep } from "./bahdanau-decoder.ts";
+export type { AsyncOptions, Progress } from "../control.ts";
+export {
+  BahdanauDecoder,
+  type BahdanauDecoderWeights,
+  type BahdanauEncodeOptions,
+  type BahdanauStep,
+} from "./bahdanau-decoder.ts";
 export { GRU, type GRUCallOptions, type GRUOptions, type GRUResult } from "./gru.ts";
 export { LayerNorm, type LayerNormLayerOptions } from "./layer-norm.ts";
 export { Linear, type LinearCallOptions, type LinearLayerOptions } from "./linear.ts";

@@ -3,12 +3,13 @@
  * Layer normalisation with weights that are held.
  */
 
+import { laterMethod } from "../async/later.ts";
+import type { AsyncOptions } from "../control.ts";
 import { disposeKey } from "../dispose.ts";
 import type { Engine } from "../engine.ts";
 import { instanceFor } from "../init.ts";
 import { proveEpsilon, runNorm } from "../layer-norm.ts";
 import { resolveApart } from "../layout/destinations.ts";
-import { proveFloatTensor } from "../layout/operands.ts";
 import { readOptions } from "../layout/options.ts";
 import { plainOf } from "../layout/results.ts";
 import { shapeError } from "../layout/shape.ts";
@@ -19,6 +20,7 @@ import { inSession } from "../wasm/operator.ts";
 import type { TensorView } from "../wasm/view.ts";
 import { Held, holding } from "./held.ts";
 import type { LinearCallOptions } from "./linear.ts";
+import { readRows } from "./rows.ts";
 import { LayerWeights, type StateDict } from "./state-dict.ts";
 
 /** Options of {@link LayerNorm}. */
@@ -86,12 +88,7 @@ export class LayerNorm {
    */
   forward(x: TensorInput, options?: LinearCallOptions): PlainTensor<"float32"> {
     const caller = `${LAYER}.forward`;
-    const captured = captureTensor(x, caller, "x");
-    const read = readOptions(options, ["out"], caller);
-    const target = read.out === undefined ? undefined : captureTensor(read.out, caller, "out");
-    this.#held.assertHeld(caller);
-    const { instance } = this.#held;
-    const view = proveFloatTensor(captured, instance, caller);
+    const { instance, x: view, target, given } = readRows(this.#held, x, options, caller);
     const axis = view.shape.length - 1;
     if (view.shape[axis] !== this.features) {
       throw shapeError(caller, `x.shape is [${view.shape.join(", ")}]; expected [..., ${this.features}]`);
@@ -102,8 +99,13 @@ export class LayerNorm {
       const out = session.result(destination);
       const affine = [this.#weight, this.#bias].map((held) => held && session.input(held));
       runNorm(session, [session.input(view), ...affine], out, { axis, epsilon: this.#epsilon, centred: true });
-      return plainOf(out, read.out);
+      return plainOf(out, given);
     });
+  }
+
+  /** The asynchronous twin of {@link LayerNorm.forward}. */
+  forwardAsync(x: TensorInput, options?: LinearCallOptions & AsyncOptions): Promise<PlainTensor<"float32">> {
+    return laterMethod(this, "forward", 1, LAYER, [x, options]);
   }
 
   /** Gives the layer's memory back. May be called again; any other use afterwards throws `ERR_SACCADE_DISPOSED`. */

@@ -3,6 +3,8 @@
  * The linear layer with weights that are held, laid out once as the matrix product reads them.
  */
 
+import { laterMethod } from "../async/later.ts";
+import type { AsyncOptions } from "../control.ts";
 import { disposeKey } from "../dispose.ts";
 import type { Engine } from "../engine.ts";
 import { instanceFor } from "../init.ts";
@@ -17,6 +19,7 @@ import type { PlainTensor, TensorInput } from "../tensor.ts";
 import { inSession } from "../wasm/operator.ts";
 import type { TensorView } from "../wasm/view.ts";
 import { Held, holding } from "./held.ts";
+import { readRows } from "./rows.ts";
 import { LayerWeights, type StateDict } from "./state-dict.ts";
 
 /** Options of {@link Linear}. */
@@ -107,12 +110,7 @@ export class Linear {
    */
   forward(x: TensorInput, options?: LinearCallOptions): PlainTensor<"float32"> {
     const caller = `${LAYER}.forward`;
-    const captured = captureTensor(x, caller, "x");
-    const read = readOptions(options, ["out"], caller);
-    const target = read.out === undefined ? undefined : captureTensor(read.out, caller, "out");
-    this.#held.assertHeld(caller);
-    const { instance } = this.#held;
-    const view = proveFloatTensor(captured, instance, caller);
+    const { instance, x: view, target, given } = readRows(this.#held, x, options, caller);
     const shape = [this.outFeatures, this.inFeatures] as const;
     proveLinear({ x: view, weight: { shape } }, caller);
     const held = { x: view, "a weight": this.#packed, "the bias": this.#bias };
@@ -122,8 +120,13 @@ export class Linear {
       const bias = this.#bias && session.input(this.#bias);
       const slots = { x: session.input(view), weight: session.input(this.#packed), bias };
       runLinear(session, slots, out, this.#activation, shape);
-      return plainOf(out, read.out);
+      return plainOf(out, given);
     });
+  }
+
+  /** The asynchronous twin of {@link Linear.forward}. */
+  forwardAsync(x: TensorInput, options?: LinearCallOptions & AsyncOptions): Promise<PlainTensor<"float32">> {
+    return laterMethod(this, "forward", 1, LAYER, [x, options]);
   }
 
   /** Gives the layer's memory back. May be called again; any other use afterwards throws `ERR_SACCADE_DISPOSED`. */

@@ -3,7 +3,9 @@
  * Multi-head attention.
  */
 
+import { laterMethod } from "../async/later.ts";
 import type { WeightsOption } from "../attention-options.ts";
+import type { AsyncOptions } from "../control.ts";
 import { disposeKey } from "../dispose.ts";
 import type { Engine } from "../engine.ts";
 import { SaccadeError, SaccadeTypeError } from "../errors.ts";
@@ -208,8 +210,7 @@ export class MultiHeadAttention {
           ? queryRows
           : captureTensor(value, caller, "value");
     const read = readOptions(options, CALL_OPTIONS, caller);
-    this.#held.assertHeld(caller);
-    const { instance } = this.#held;
+    const instance = this.#held.use(caller, options);
     const weights = this.#weights;
     const heads = this.#heads;
     proveSequence(queryRows, weights.wq, "wq", caller);
@@ -248,6 +249,16 @@ export class MultiHeadAttention {
       runLinear(session, { x: joined, weight: session.input(wo), bias: bo && session.input(bo) }, out);
       return projectedResult<Weights, Target>(out, read.out, found);
     });
+  }
+
+  /** The asynchronous twin of {@link MultiHeadAttention.forward}. */
+  forwardAsync<Weights extends WeightsOption = false, const Target extends TensorInput | undefined = undefined>(
+    query: TensorInput,
+    key?: TensorInput,
+    value?: TensorInput,
+    options?: ProjectedAttentionOptions<Weights, Target> & AsyncOptions,
+  ): Promise<ProjectedAttentionResult<Weights, Target>> {
+    return laterMethod(this, "forward", 3, LAYER, [query, key, value, options]);
   }
 
   /** Gives the layer's memory back. May be called again; any other use afterwards throws `ERR_SACCADE_DISPOSED`. */

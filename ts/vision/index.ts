@@ -5,7 +5,18 @@
  * @packageDocumentation
  */
 
+export type { AsyncOptions, Progress } from "../control.ts";
 export type { FeatureOptions } from "../layout/feature-call.ts";
+export {
+  cbamAsync,
+  channelAttentionAsync,
+  channelSoftmaxAttentionAsync,
+  ecaAsync,
+  elementwiseAttentionAsync,
+  spatialAttentionAsync,
+  spatialSoftmaxAttentionAsync,
+  squeezeExciteAsync,
+} from "./async.ts";
 export {
   type BottleneckOptions,
   type CbamOptions,

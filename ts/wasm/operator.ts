@@ -114,7 +114,9 @@ export class Session {
 
   /** Copies floats to elements in this memory, of the same shape and any strides, as float32. */
   copy(view: TensorView, target: TensorView): void {
-    const { shape, outside, address, strides } = view.dtype === "float32" ? view : this.input(view);
+    // What lies outside is the caller's, and is read before the call returns.
+    const isLate = view.outside !== undefined && recordingOf(this.instance) !== undefined;
+    const { shape, outside, address, strides } = view.dtype === "float32" && !isLate ? view : this.input(view);
     afterwards(this.instance, () => {
       const memory = rawMemory("float32", this.#memory.views());
       const at = outside === undefined ? address >>> 2 : 0;
@@ -128,6 +130,13 @@ export class Session {
     const { f32, i32 } = this.#memory.views();
     if (values instanceof Float32Array) f32.set(values, slot.address >>> 2);
     else i32.set(values, slot.address >>> 2);
+    return slot;
+  }
+
+  /** Numbers that an earlier part of the call leaves in an array of ours, as an operand. */
+  left(values: Float32Array): Slot {
+    const slot = this.temporary([values.length]);
+    afterwards(this.instance, () => this.#memory.views().f32.set(values, slot.address >>> 2));
     return slot;
   }
 

@@ -75,6 +75,15 @@ export class Resident {
     });
   }
 
+  /**
+   * Refuses what would be read before an asynchronous call has written it.
+   *
+   * @throws SaccadeError `ERR_SACCADE_BUSY`
+   */
+  assertWritten(caller: string, name: string): void {
+    if (this.#writers > 0) throw busy(caller, name);
+  }
+
   /** Gives the memory back, once no call uses it any more. May be called again. */
   dispose(): void {
     if (!this.#held) return;
