@@ -39,6 +39,14 @@ export function decode({ root, nodes, buffers }: Encoded, special: SpecialDecode
         });
         break;
       }
+      case "map": {
+        const map = new Map<string, unknown>();
+        made.set(at, map);
+        node.names.forEach((name, index) => {
+          map.set(name, item(node.values[index]));
+        });
+        break;
+      }
       case "view":
         made.set(at, new (constructorOf(node.type))(buffers[node.buffer]!, node.byteOffset, node.length));
         break;

@@ -2,30 +2,19 @@
  * Errors across the boundary: rebuilt on the other side with class, code, message and details.
  */
 
-import {
-  type RangeErrorCode,
-  SaccadeError,
-  type SaccadeErrorDetails,
-  SaccadeRangeError,
-  SaccadeTypeError,
-  type StateErrorCode,
-  type TypeErrorCode,
-} from "../errors.ts";
+import { SaccadeError, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
 import type { EncodedError } from "./wire.ts";
 
 /** Causes deeper than this are left out. */
 const MOST_CAUSES = 4;
 
+/** The classes whose errors carry a code; all others arrive as plain errors. */
+const CLASSES = { state: SaccadeError, type: SaccadeTypeError, range: SaccadeRangeError } as const;
+const KINDS = Object.keys(CLASSES) as (keyof typeof CLASSES)[];
+
 /** Takes an error apart. */
 export function encodeError(error: unknown, depth = 0): EncodedError {
-  const kind =
-    error instanceof SaccadeError
-      ? "state"
-      : error instanceof SaccadeTypeError
-        ? "type"
-        : error instanceof SaccadeRangeError
-          ? "range"
-          : "other";
+  const kind = KINDS.find((each) => error instanceof CLASSES[each]) ?? "other";
   const { name, message, cause } = error instanceof Error ? error : new Error(String(error));
   const deeper = cause !== undefined && depth < MOST_CAUSES;
   return {
@@ -48,19 +37,11 @@ function detailsOf(error: SaccadeError): Record<string, unknown> {
 /** Puts an error together again. */
 export function decodeError({ kind, name, message, code, details, cause: encodedCause }: EncodedError): Error {
   const cause = encodedCause === undefined ? undefined : decodeError(encodedCause);
-  switch (kind) {
-    case "state":
-      return new SaccadeError(code as StateErrorCode, message, { ...(details as SaccadeErrorDetails), cause });
-    case "type":
-      return caused(new SaccadeTypeError(code as TypeErrorCode, message), cause);
-    case "range":
-      return caused(new SaccadeRangeError(code as RangeErrorCode, message), cause);
-    default: {
-      const error = new Error(message, cause === undefined ? undefined : { cause });
-      error.name = name;
-      return error;
-    }
-  }
+  if (kind === "state") return new SaccadeError(code as never, message, { ...details, cause });
+  if (kind !== "other") return caused(new CLASSES[kind](code as never, message), cause);
+  const error = new Error(message, cause === undefined ? undefined : { cause });
+  error.name = name;
+  return error;
 }
 
 function caused<E extends Error>(error: E, cause: Error | undefined): E {

@@ -64,6 +64,7 @@ class Encoder {
       node.items = Array.from(value, (entry, index) => this.item(entry, `${path}[${index}]`, depth + 1));
       return link;
     }
+    if (value instanceof Map) return this.#map(value, path, depth);
     return this.#mask(value) ?? this.#score(value) ?? this.#record(value, path, depth);
   }
 
@@ -117,6 +118,16 @@ class Encoder {
     const node: WireNode = { kind: "score", spec: undefined };
     const link = this.#link(value, node);
     node.spec = this.item(spec, "", Number.NEGATIVE_INFINITY);
+    return link;
+  }
+
+  /** Tensors by name. Whatever has another key is nobody's name. */
+  #map(value: ReadonlyMap<unknown, unknown>, path: string, depth: number): Item {
+    const node: WireNode = { kind: "map", names: [], values: [] };
+    const link = this.#link(value, node);
+    const entries = [...value].filter((entry): entry is [string, unknown] => typeof entry[0] === "string");
+    node.names = entries.map(([name]) => name);
+    node.values = entries.map(([name, entry]) => this.item(entry, `${path}.${name}`, depth + 1));
     return link;
   }
 

@@ -19,11 +19,13 @@ import { Calls } from "./calls.ts";
 import type { Connection, WorkerLike } from "./connection.ts";
 import { decode } from "./decode.ts";
 import { encode } from "./encode.ts";
-import { CALLS, type CallName, METHODS, named, type Promised, type WorkerCallOptions } from "./functions.ts";
+import { CALLS, type CallName, callerOf, METHODS, named, type Promised, type WorkerCallOptions } from "./functions.ts";
 import { type CacheFacts, WorkerKvCache } from "./kv-cache.ts";
+import { layerHandle, layersOf } from "./layers.ts";
 import { workerFactory } from "./platform.ts";
 import { lostError, postableSource, start } from "./start.ts";
 import { Handle, type HandleOwner, WorkerTensor } from "./tensor.ts";
+import { visionOf } from "./vision.ts";
 import type { Answer, Encoded, HostOptions, WireNode } from "./wire.ts";
 
 /** Options of {@link createWorkerEngine}. */
@@ -99,6 +101,12 @@ export class WorkerEngine {
   readonly rope = this.#promised(named("rope"));
   readonly temporalAttention = this.#promised(named("temporalAttention"));
   readonly temporalSelfAttention = this.#promised(named("temporalSelfAttention"));
+
+  /** The functions of `saccade/vision`. */
+  readonly vision = visionOf(this.#promised);
+
+  /** The layers of `saccade/nn`, which live in the worker: `create` is `new`. */
+  readonly nn = layersOf((name, args) => this.#call(name, args));
 
   /** Tensors that live in the worker, so that calls need not send them: as the functions of `Tensor`. */
   readonly Tensor = Object.freeze({
@@ -186,22 +194,23 @@ export class WorkerEngine {
   }
 
   async #call(name: CallName, args: readonly unknown[], handle?: Handle): Promise<unknown> {
-    if (this.#closed !== undefined) throw this.#closed(name);
+    const caller = callerOf(name);
+    if (this.#closed !== undefined) throw this.#closed(caller);
     const at = CALLS[name];
     const hasOptions = METHODS[name]?.hasOptions ?? true;
-    if (!hasOptions) readOptions(args[at], CONTROLS, name);
-    const controls = takeControls(args[at], name, true);
+    if (!hasOptions) readOptions(args[at], CONTROLS, caller);
+    const controls = takeControls(args[at], caller, true);
     controls.signal?.throwIfAborted();
     const options = hasOptions ? controls.rest : undefined;
-    if (hasOptions) proveOptions(options, name);
+    if (hasOptions) proveOptions(options, caller);
     const handles = new Map<number, Handle>();
     const positional = Array.from({ length: at }, (_, index) => [`argument ${index + 1}`, args[index]] as const);
-    const id = handle === undefined ? undefined : this.#idOf(handle, name, "it");
+    const id = handle === undefined ? undefined : this.#idOf(handle, caller, "it");
     const encoded = encode(
       [...positional, ["options", options] as const],
-      (value, path) => this.#encodeHandle(value, path, name, handles),
+      (value, path) => this.#encodeHandle(value, path, caller, handles),
       controls.transfer ? "move" : "copy",
-      name,
+      caller,
     );
     const reports = controls.onProgress !== undefined;
     this.#lastCall += 1;
@@ -244,6 +253,7 @@ export class WorkerEngine {
     const known = handles.get(id);
     if (known !== undefined) return known;
     if (of === "KvCache") return new WorkerKvCache(this.#owner, id, facts as CacheFacts);
+    if (of !== "Tensor") return layerHandle(of, this.#owner, id, facts);
     const { shape, dtype } = facts as { readonly shape: readonly number[]; readonly dtype: DType };
     return new WorkerTensor(this.#owner, id, shape, dtype);
   }

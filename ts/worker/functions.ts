@@ -1,11 +1,12 @@
 /**
- * The functions that a worker answers: every function of the main entry that uses an engine. Their types are those of the
+ * What a worker answers: every function of the package that uses an engine, and every method of what lives there. Their types are those of the
  * direct functions, with a promise of the result and the options that steer a call.
  */
 
 import type { AsyncOptions } from "../control.ts";
 
 type Direct = typeof import("../index.ts");
+type Vision = typeof import("../vision/index.ts");
 
 /** Options of every call to a worker, beside those of the function itself. */
 export interface WorkerCallOptions extends AsyncOptions {
@@ -41,6 +42,14 @@ export const CALLS = {
   rope: 1,
   temporalAttention: 1,
   temporalSelfAttention: 1,
+  "vision.channelAttention": 1,
+  "vision.squeezeExcite": 1,
+  "vision.spatialAttention": 1,
+  "vision.cbam": 1,
+  "vision.eca": 1,
+  "vision.elementwiseAttention": 1,
+  "vision.spatialSoftmaxAttention": 1,
+  "vision.channelSoftmaxAttention": 1,
   "Tensor.from": 1,
   "Tensor.zeros": 2,
   "Tensor.empty": 2,
@@ -54,6 +63,18 @@ export const CALLS = {
   "KvCache.reorder": 1,
   "KvCache.read": 2,
   "KvCache.serialize": 0,
+  "nn.Linear": 1,
+  "nn.LayerNorm": 1,
+  "nn.GRU": 1,
+  "nn.MultiHeadAttention": 0,
+  "nn.MultiHeadAttention.fromStateDict": 1,
+  "nn.BahdanauDecoder": 0,
+  "Linear.forward": 1,
+  "LayerNorm.forward": 1,
+  "GRU.forward": 1,
+  "MultiHeadAttention.forward": 3,
+  "BahdanauDecoder.encode": 1,
+  "BahdanauDecoder.step": 2,
   stats: 0,
   selfTest: 0,
 } as const;
@@ -61,7 +82,17 @@ export const CALLS = {
 /** A name of {@link CALLS}. */
 export type CallName = keyof typeof CALLS;
 
-/** Names that are answered by a method of a tensor, a cache or the engine, and whether it has options of its own. */
+/** Names that are answered by a constructor. */
+export const CONSTRUCTORS: ReadonlySet<CallName> = new Set<CallName>([
+  "KvCache",
+  "nn.Linear",
+  "nn.LayerNorm",
+  "nn.GRU",
+  "nn.MultiHeadAttention",
+  "nn.BahdanauDecoder",
+]);
+
+/** Names that are answered by a method of a tensor, a cache, a layer or the engine, and whether it has options of its own. */
 export const METHODS: Readonly<Partial<Record<CallName, { readonly hasOptions: boolean }>>> = {
   "Tensor.toPlain": { hasOptions: false },
   "KvCache.append": { hasOptions: true },
@@ -71,6 +102,12 @@ export const METHODS: Readonly<Partial<Record<CallName, { readonly hasOptions: b
   "KvCache.reorder": { hasOptions: false },
   "KvCache.read": { hasOptions: false },
   "KvCache.serialize": { hasOptions: false },
+  "Linear.forward": { hasOptions: true },
+  "LayerNorm.forward": { hasOptions: true },
+  "GRU.forward": { hasOptions: true },
+  "MultiHeadAttention.forward": { hasOptions: true },
+  "BahdanauDecoder.encode": { hasOptions: true },
+  "BahdanauDecoder.step": { hasOptions: false },
   stats: { hasOptions: false },
   selfTest: { hasOptions: false },
 };
@@ -90,6 +127,15 @@ export type PromisedPlain = <Args extends readonly unknown[], Result>(
   direct: (...args: Args) => Result,
 ) => (...args: [...Args, options?: WorkerCallOptions]) => Promise<Result>;
 
+/** How messages call what is called: a function of another entry by its own name. */
+export function callerOf(name: CallName): string {
+  return name.replace(/^(?:vision|nn)\./, "");
+}
+
 /** A name in the clothes of the function that it names, whose type is all that a {@link Promised} takes of it. */
 export const named = <Name extends CallName & keyof Direct>(name: Name): Direct[Name] =>
   name as unknown as Direct[Name];
+
+/** The same for a function of `saccade/vision`. */
+export const seen = <Name extends keyof Vision & string>(name: Name): Vision[Name] =>
+  `vision.${name}` as unknown as Vision[Name];

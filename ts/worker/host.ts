@@ -2,15 +2,19 @@
  * The other end: in the worker, an engine that answers calls one after the other.
  */
 
+import { isBag } from "../async/bag.ts";
 import { BitMask } from "../bit-mask.ts";
 import type { Engine } from "../engine.ts";
 import * as direct from "../index.ts";
 import type { Rule } from "../mask/rule.ts";
+import * as nn from "../nn/index.ts";
 import { Score, type ScoreSpec } from "../pooling/score.ts";
+import * as vision from "../vision/index.ts";
 import { decode, type SpecialDecoder } from "./decode.ts";
 import { encode } from "./encode.ts";
 import { encodeError } from "./encode-error.ts";
-import { CALLS, METHODS } from "./functions.ts";
+import { CALLS, CONSTRUCTORS, METHODS } from "./functions.ts";
+import { LAYER_FACTS, type LayerName } from "./layers.ts";
 import { type Answer, type CacheState, isOurs, PROTOCOL, type Request, type WireNode } from "./wire.ts";
 
 /** How the worker speaks to its owner. */
@@ -20,7 +24,19 @@ export interface HostPort {
 }
 
 type CallRequest = Extract<Request, { saccade: "call" }>;
-type Resident = direct.Tensor | direct.KvCache;
+const LAYERS = {
+  Linear: nn.Linear,
+  LayerNorm: nn.LayerNorm,
+  GRU: nn.GRU,
+  MultiHeadAttention: nn.MultiHeadAttention,
+  BahdanauDecoder: nn.BahdanauDecoder,
+} as const;
+const LAYER_NAMES = Object.keys(LAYERS) as LayerName[];
+
+type Resident = direct.Tensor | direct.KvCache | InstanceType<(typeof LAYERS)[LayerName]>;
+
+/** What names begin at. */
+const ENTRIES = { ...direct, vision, nn: LAYERS };
 
 /** Answers whoever made this worker. */
 export function serve(port: HostPort): void {
@@ -103,13 +119,14 @@ class Host {
       return functions[twin]!(...args);
     };
     const path = name.split(".");
-    const last = path.at(-1)!;
+    const last = path.pop()!;
     if (METHODS[name] !== undefined) {
       return ask(handle === undefined ? this.#engine : this.#residents.get(handle), last);
     }
     if (isBag(args[at])) args[at] = { ...(args[at] as object | undefined), engine: this.#engine };
-    if (name === "KvCache") return new direct.KvCache(args[0] as direct.KvCacheOptions);
-    return ask(path.length > 1 ? (direct as unknown as Record<string, unknown>)[path[0]!] : direct, last);
+    const owner = path.reduce<unknown>((outer, part) => (outer as Record<string, unknown>)[part], ENTRIES);
+    if (!CONSTRUCTORS.has(name)) return ask(owner, last);
+    return new (owner as Record<string, new (...args: unknown[]) => unknown>)[last]!(...args);
   }
 
   readonly #decodeSpecial: SpecialDecoder = (node, item) => {
@@ -124,25 +141,31 @@ class Host {
   };
 
   #encodeResident(value: object): WireNode | undefined {
-    if (!(value instanceof direct.Tensor || value instanceof direct.KvCache)) return undefined;
-    let id = this.#ids.get(value);
+    const said = factsOf(value);
+    if (said === undefined) return undefined;
+    const resident = value as Resident;
+    let id = this.#ids.get(resident);
     if (id === undefined) {
       this.#lastId += 1;
       id = this.#lastId;
-      this.#ids.set(value, id);
-      this.#residents.set(id, value);
+      this.#ids.set(resident, id);
+      this.#residents.set(id, resident);
     }
-    if (value instanceof direct.Tensor) {
-      return { kind: "handle", of: "Tensor", id, facts: { shape: [...value.shape], dtype: value.dtype } };
-    }
-    const { batch, dtype, capacity } = value;
-    return { kind: "handle", of: "KvCache", id, facts: { batch, dtype, capacity, ...cacheState(value) } };
+    return { kind: "handle", id, ...said };
   }
 }
 
-/** Whether something can be options; what cannot is left for the function to refuse. */
-function isBag(options: unknown): boolean {
-  return options === undefined || (typeof options === "object" && options !== null && !Array.isArray(options));
+/** What is told of something that lives here; undefined for everything else. */
+function factsOf(value: object): Pick<Extract<WireNode, { kind: "handle" }>, "of" | "facts"> | undefined {
+  if (value instanceof direct.Tensor) return { of: "Tensor", facts: { shape: [...value.shape], dtype: value.dtype } };
+  if (value instanceof direct.KvCache) {
+    const { batch, dtype, capacity } = value;
+    return { of: "KvCache", facts: { batch, dtype, capacity, ...cacheState(value) } };
+  }
+  const layer = LAYER_NAMES.find((name) => value instanceof LAYERS[name]);
+  if (layer === undefined) return undefined;
+  const facts = LAYER_FACTS[layer].map((name) => [name, (value as Record<string, unknown>)[name]]);
+  return { of: layer, facts: Object.fromEntries(facts) };
 }
 
 /** Undefined where the engine is lost, of which the call itself tells. */

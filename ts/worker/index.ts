@@ -9,4 +9,11 @@ export type { WorkerLike } from "./connection.ts";
 export { createWorkerEngine, WorkerEngine, type WorkerEngineOptions } from "./engine.ts";
 export type { WorkerCallOptions } from "./functions.ts";
 export { WorkerKvCache } from "./kv-cache.ts";
+export {
+  WorkerBahdanauDecoder,
+  WorkerGRU,
+  WorkerLayerNorm,
+  WorkerLinear,
+  WorkerMultiHeadAttention,
+} from "./layers.ts";
 export { WorkerTensor } from "./tensor.ts";

@@ -95,10 +95,12 @@ export class WorkerTensor<D extends DType = DType> extends Handle {
 
   /** A tensor of a worker has no elements here: reading them throws. It makes the type a tensor's. */
   get data(): never {
-    throw new SaccadeError(
-      "ERR_SACCADE_FOREIGN",
-      "WorkerTensor: this tensor lives in a worker; pass it to the functions of that worker, or await its toPlain()",
-    );
+    throw elsewhere();
+  }
+
+  /** Throws likewise: what `Tensor.view` gives lies in memory that this thread does not see. */
+  view(): never {
+    throw elsewhere();
   }
 
   /**
@@ -109,4 +111,11 @@ export class WorkerTensor<D extends DType = DType> extends Handle {
   toPlain(options?: WorkerCallOptions): Promise<PlainTensor<D>> {
     return this.ask("Tensor.toPlain", [options]) as Promise<PlainTensor<D>>;
   }
+}
+
+function elsewhere(): SaccadeError {
+  return new SaccadeError(
+    "ERR_SACCADE_FOREIGN",
+    "WorkerTensor: this tensor lives in a worker; pass it to the functions of that worker, or await its toPlain()",
+  );
 }

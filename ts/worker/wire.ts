@@ -4,6 +4,7 @@
 
 import type { InitOptions } from "../init.ts";
 import type { CallName } from "./functions.ts";
+import type { LayerName } from "./layers.ts";
 
 /** Both sides must speak the same version: a worker supplied by the user may be an old file. */
 export const PROTOCOL = 1;
@@ -15,6 +16,8 @@ export type Item = undefined | null | boolean | number | bigint | string | { rea
 export type WireNode =
   | { readonly kind: "list"; items: readonly Item[] }
   | { readonly kind: "record"; names: readonly string[]; values: readonly Item[] }
+  /** A Map whose keys are strings. */
+  | { readonly kind: "map"; names: readonly string[]; values: readonly Item[] }
   /** A typed array, by the name of its constructor. */
   | { readonly kind: "view"; readonly type: string; buffer: number; byteOffset: number; readonly length: number }
   | { readonly kind: "buffer"; buffer: number }
@@ -24,8 +27,13 @@ export type WireNode =
   | { readonly kind: "inert"; readonly type: "function" | "symbol" | "object" }
   | { readonly kind: "mask"; rule: Item }
   | { readonly kind: "score"; spec: Item }
-  /** A tensor or cache of the worker. */
-  | { readonly kind: "handle"; readonly of: "Tensor" | "KvCache"; readonly id: number; readonly facts: unknown };
+  /** A tensor, cache or layer of the worker. */
+  | {
+      readonly kind: "handle";
+      readonly of: "Tensor" | "KvCache" | LayerName;
+      readonly id: number;
+      readonly facts: unknown;
+    };
 
 /** A value in pieces that can be posted. */
 export interface Encoded {
