@@ -93,6 +93,8 @@ export const ABI_FINGERPRINT = 0xdcffc9b9;
 const STATUS_NAMES = ["OK", "BOUNDS", "ALIGNMENT", "OVERLAP", "SIZE", "VALUE", "KIND"];
 export const STATUS_SIZE = 4;
 const STATUS_VALUE = 5;
+/** BOUNDS of operand 17: the scratch memory is too small. */
+export const STATUS_SCRATCH = 1 | (17 << 8);
 
 /** Operands that a cache may refuse, by their numbers in the crate's `error.rs`. */
 const REFUSABLE: Readonly<Record<number, "key" | "value">> = { 10: "key", 11: "value" };

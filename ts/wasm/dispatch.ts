@@ -16,6 +16,8 @@ export const PHASE_ATTEND = 1;
 /** In place of the one above, where a tile's keys are shared out too. */
 export const PHASE_SPLIT = 2;
 export const PHASE_MERGE = 3;
+/** All of them, of all passes. */
+export const PHASE_ALL = 4;
 
 /** A phase of a call, all of whose tiles are to be run. */
 export interface Phase {

@@ -32,6 +32,12 @@ export class Scratch {
     return this.#position;
   }
 
+  /** Bytes that {@link allocate} gives without asking the heap for more. */
+  get room(): number {
+    const chunk = this.#chunks.at(-1);
+    return chunk === undefined ? 0 : chunk.base + chunk.size - this.#position;
+  }
+
   /** The place to {@link release} to. */
   mark(): number {
     return this.#position;

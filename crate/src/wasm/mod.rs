@@ -1,7 +1,8 @@
 //! The wasm boundary: numbers in, a status out. No strings, no JavaScript values, no panic across.
 //!
 //! A call is an argument block in linear memory (`abi`), whose operands are proved before anything is read (`memory`).
-//! `plan` says how much scratch memory and how many tiles a call has; `run` does tiles `from..to` of one phase of one pass.
+//! `plan` says how much scratch memory and how many tiles a call has; `run` does tiles `from..to` of one phase of one pass,
+//! or all there is of a call to attention that is given scratch memory enough.
 //! Tiles of a phase are independent of each other and may run in any order, on any thread: threads are instances of the
 //! modules over one memory, each with its own stack, its own number and, by that, its own part of the scratch memory.
 //!
@@ -22,11 +23,13 @@ mod questions;
 use crate::attention::forward::{attend_tile, pack_block, packed_range};
 use crate::attention::merge::merge_row;
 use crate::attention::plan::Plan;
-use crate::attention::split::{attend_split, merge_splits};
+use crate::attention::spec::{Outputs, Spec};
+use crate::attention::split::{attend_split, merge_splits, Splits};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{exp::exp2, tanh::tanh, Lanes, Native};
-use abi::{AttentionArgs, FunctionArgs};
+use abi::{AttentionArgs, FunctionArgs, Scratch};
 use cache::CacheCall;
+use core::ops::Range;
 use merge::MergeArgs;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -39,6 +42,7 @@ const PHASE_PACK: u32 = 0;
 const PHASE_ATTEND: u32 = 1;
 const PHASE_SPLIT: u32 = 2;
 const PHASE_MERGE: u32 = 3;
+const PHASE_ALL: u32 = 4;
 
 /// What this module does; the linker drops the rest.
 const ATTENTION: bool = cfg!(feature = "attention");
@@ -82,10 +86,7 @@ pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32, thre
     status(match (kind, phase) {
         (KIND_OPERATOR, _) if OPERATORS => operator::run(args, phase, from, to, thread),
         _ if !ATTENTION => Err(UNKNOWN),
-        (KIND_ATTENTION, PHASE_PACK) => pack_keys(args, pass, from, to),
-        (KIND_ATTENTION, PHASE_ATTEND) => attend(args, pass, from, to, thread),
-        (KIND_ATTENTION, PHASE_SPLIT) => attend_splits(args, pass, from, to, thread),
-        (KIND_ATTENTION, PHASE_MERGE) => merge_tiles(args, pass, from, to, thread),
+        (KIND_ATTENTION, _) => run_attention(phase, args, pass, from..to, thread),
         (KIND_FUNCTION, 0) => apply_function(args),
         (KIND_MERGE, 0) => merge(args, from, to, thread),
         (KIND_CACHE, 0) => CacheCall::read(args).and_then(|call| call.append()),
@@ -100,83 +101,108 @@ fn plan_attention(args: u32) -> Result<(), Error> {
     args.write_plan(&spec, &Plan::new(&spec)?)
 }
 
-/// The unit and the tile inside it, or `None` past the pass's end.
-fn split(plan: &Plan, units: usize, pass: u32, tile: u32, tiles_per_unit: usize) -> Option<(usize, usize, usize)> {
-    let local = (tile as usize).checked_div(tiles_per_unit)?;
-    let unit = (pass as usize).checked_mul(plan.units_per_pass)?.checked_add(local)?;
-    (local < plan.units_per_pass && unit < units).then(|| (unit, local, tile as usize % tiles_per_unit))
+/// A tile of a pass.
+struct PassTile {
+    /// Its number in the pass.
+    number: usize,
+    /// Its unit, and that unit's number in the pass.
+    unit: usize,
+    local: usize,
+    /// Its number in the unit.
+    inner: usize,
 }
 
-fn pack_keys(args: u32, pass: u32, from: u32, to: u32) -> Result<(), Error> {
-    let args = AttentionArgs::read(args)?;
-    let spec = args.spec()?;
-    let plan = Plan::new(&spec)?;
-    let scratch = args.scratch(&spec, &plan, 0)?;
-    for tile in from..to {
-        let Some((unit, local, block)) = split(&plan, args.sizes().units(), pass, tile, plan.blocks) else { break };
-        let range = packed_range(&spec, &plan, block);
-        let panels = scratch.packed_mut(local * plan.packed_unit + range.start, range.len());
-        pack_block(&spec, unit, block, panels);
+/// The tiles `from..to` of a pass whose units have so many each; those past the end of a short pass are nothing.
+fn tiles(plan: &Plan, units: usize, pass: u32, range: Range<u32>, per_unit: usize) -> impl Iterator<Item = PassTile> {
+    let in_pass = plan.units_per_pass;
+    let first = (pass as usize).checked_mul(in_pass);
+    range.map_while(move |tile| {
+        let number = tile as usize;
+        let local = number.checked_div(per_unit)?;
+        let unit = first?.checked_add(local)?;
+        (local < in_pass && unit < units).then(|| PassTile { number, unit, local, inner: number % per_unit })
+    })
+}
+
+fn pack(spec: &Spec<'_>, plan: &Plan, scratch: &Scratch, pass: u32, range: Range<u32>) {
+    for tile in tiles(plan, spec.sizes().units(), pass, range, plan.blocks) {
+        let range = packed_range(spec, plan, tile.inner);
+        let panels = scratch.packed_mut(tile.local * plan.packed_unit + range.start, range.len());
+        pack_block(spec, tile.unit, tile.inner, panels);
     }
-    Ok(())
 }
 
-fn attend(args: u32, pass: u32, from: u32, to: u32, thread: u32) -> Result<(), Error> {
+fn attend(spec: &Spec<'_>, plan: &Plan, scratch: &Scratch, outputs: &mut Outputs<'_>, pass: u32, range: Range<u32>) {
+    for tile in tiles(plan, spec.sizes().units(), pass, range, plan.row_tiles) {
+        let packed = scratch.packed(tile.local * plan.packed_unit, plan.packed_unit);
+        attend_tile(spec, plan, packed, scratch.workspace_mut(), outputs, tile.unit, tile.inner);
+    }
+}
+
+/// Runs tiles of a phase of attention; or, where nobody shares it, all phases of all passes: a call that reads, proves and
+/// plans three times takes most of a small one's time.
+fn run_attention(phase: u32, args: u32, pass: u32, range: Range<u32>, thread: u32) -> Result<(), Error> {
     let args = AttentionArgs::read(args)?;
     let spec = args.spec()?;
     let plan = Plan::new(&spec)?;
+    // Who packs needs no workspace, and there may be none: packing is shared where attending is not worth it.
+    let scratch = args.scratch(&spec, &plan, if phase == PHASE_PACK { 0 } else { thread })?;
+    if phase == PHASE_PACK {
+        pack(&spec, &plan, &scratch, pass, range);
+        return Ok(());
+    }
+    if phase == PHASE_SPLIT {
+        let splits = args.splits(&spec, &plan)?.ok_or(UNKNOWN)?;
+        attend_splits(&spec, &plan, &scratch, &splits, pass, range);
+        return Ok(());
+    }
     let mut outputs = args.outputs()?;
     spec.expect_outputs(&outputs)?;
-    let scratch = args.scratch(&spec, &plan, thread)?;
-    for tile in from..to {
-        let Some((unit, local, row_tile)) = split(&plan, args.sizes().units(), pass, tile, plan.row_tiles) else {
-            break;
-        };
-        let packed = scratch.packed(local * plan.packed_unit, plan.packed_unit);
-        attend_tile(&spec, &plan, packed, scratch.workspace_mut(), &mut outputs, unit, row_tile);
+    match phase {
+        PHASE_ATTEND => attend(&spec, &plan, &scratch, &mut outputs, pass, range),
+        PHASE_MERGE => {
+            let splits = args.splits(&spec, &plan)?.ok_or(UNKNOWN)?;
+            merge_tiles(&spec, &plan, &scratch, &splits, &mut outputs, pass, range);
+        }
+        PHASE_ALL => {
+            for pass in 0..plan.passes as u32 {
+                pack(&spec, &plan, &scratch, pass, 0..plan.pack_tiles() as u32);
+                attend(&spec, &plan, &scratch, &mut outputs, pass, 0..u32::MAX);
+            }
+        }
+        _ => return Err(UNKNOWN),
     }
     Ok(())
 }
 
 /// Tiles of the split phase: those of the attending one, each as many times as it has splits.
-fn attend_splits(args: u32, pass: u32, from: u32, to: u32, thread: u32) -> Result<(), Error> {
-    let args = AttentionArgs::read(args)?;
-    let spec = args.spec()?;
-    let plan = Plan::new(&spec)?;
-    let splits = args.splits(&spec, &plan)?.ok_or(UNKNOWN)?;
-    let scratch = args.scratch(&spec, &plan, thread)?;
-    for tile in from..to {
-        let (whole, part) = (tile / splits.count.max(1) as u32, tile as usize % splits.count.max(1));
-        let Some((unit, local, row_tile)) = split(&plan, args.sizes().units(), pass, whole, plan.row_tiles) else {
-            break;
-        };
-        let packed = scratch.packed(local * plan.packed_unit, plan.packed_unit);
-        let state = scratch.state_mut(tile as usize * splits.state, splits.state);
-        attend_split(&spec, &plan, &splits, packed, scratch.workspace_mut(), state, [unit, row_tile, part]);
+fn attend_splits(spec: &Spec<'_>, plan: &Plan, scratch: &Scratch, splits: &Splits, pass: u32, range: Range<u32>) {
+    let count = splits.count.max(1);
+    for tile in tiles(plan, spec.sizes().units(), pass, range, plan.row_tiles.saturating_mul(count)) {
+        let packed = scratch.packed(tile.local * plan.packed_unit, plan.packed_unit);
+        let state = scratch.state_mut(tile.number * splits.state, splits.state);
+        let place = [tile.unit, tile.inner / count, tile.inner % count];
+        attend_split(spec, plan, splits, packed, scratch.workspace_mut(), state, place);
     }
-    Ok(())
 }
 
 /// Tiles of the phase that merges splits: those of the attending one.
-fn merge_tiles(args: u32, pass: u32, from: u32, to: u32, thread: u32) -> Result<(), Error> {
-    let args = AttentionArgs::read(args)?;
-    let spec = args.spec()?;
-    let plan = Plan::new(&spec)?;
-    let splits = args.splits(&spec, &plan)?.ok_or(UNKNOWN)?;
-    let mut outputs = args.outputs()?;
-    spec.expect_outputs(&outputs)?;
-    let scratch = args.scratch(&spec, &plan, thread)?;
-    for tile in from..to {
-        let Some((unit, local, row_tile)) = split(&plan, args.sizes().units(), pass, tile, plan.row_tiles) else {
-            break;
-        };
-        let packed = scratch.packed(local * plan.packed_unit, plan.packed_unit);
+fn merge_tiles(
+    spec: &Spec<'_>,
+    plan: &Plan,
+    scratch: &Scratch,
+    splits: &Splits,
+    outputs: &mut Outputs<'_>,
+    pass: u32,
+    range: Range<u32>,
+) {
+    for tile in tiles(plan, spec.sizes().units(), pass, range, plan.row_tiles) {
+        let packed = scratch.packed(tile.local * plan.packed_unit, plan.packed_unit);
         let size = splits.count * splits.state;
-        let states = scratch.states(tile as usize * size, size);
-        let place = [unit, row_tile];
-        merge_splits(&spec, &plan, &splits, packed, scratch.workspace_mut(), states, &mut outputs, place);
+        let states = scratch.states(tile.number * size, size);
+        let place = [tile.unit, tile.inner];
+        merge_splits(spec, plan, splits, packed, scratch.workspace_mut(), states, outputs, place);
     }
-    Ok(())
 }
 
 /// Merges rows `from..to`, numbered `(b * num_heads + h) * q_len + i`.
