@@ -73,7 +73,7 @@ async function main(): Promise<number> {
   }
   const cold = options.browser ? [] : coldLike(options.filter);
   const named = new Set(casesLike(options.filter).map(({ name }) => name));
-  const cases = CASES.filter(({ name }) => named.has(name) || cold.some(({ warm }) => warm === name));
+  const cases = CASES.filter(({ name }) => named.has(name) || cold.some(({ against }) => against.name === name));
   if (cases.length === 0) {
     const names = [...CASES, ...COLD_CASES].map(({ name }) => name);
     console.error(`no case is named like "${options.filter}"; there are ${names.join(", ")}`);
@@ -82,7 +82,7 @@ async function main(): Promise<number> {
   const measured = options.browser ? await inChromium(options) : await inNode(options, cases, cold);
   if (!measured) return 0;
   const { machine, done } = measured;
-  say(tableOf(done.rows, cases));
+  say(tableOf(done.rows, [...cases, ...cold]));
   for (const note of notesOf(done.rows)) say(note);
   say(`roof in the rounds: ${roofText(done.peaks)}`);
   const known = done.rows.flatMap(({ disturbed }) => disturbed ?? []);

@@ -18,7 +18,7 @@ import { describeRow, resolveAttention } from "./layout/attention.ts";
 import { captureAttention } from "./layout/attention-capture.ts";
 import type { CapturedAttention } from "./layout/captured-attention.ts";
 import type { TensorInput } from "./tensor.ts";
-import { warmedBy, warmInput } from "./warm-up.ts";
+import { warmedBy, warmInput, withWarmTensors } from "./warm-up.ts";
 import { type AttentionOutcome, runAttention } from "./wasm/attention.ts";
 import type { AttentionCall, Destination } from "./wasm/call.ts";
 import { afterwards } from "./wasm/job.ts";
@@ -105,15 +105,22 @@ export function attention<
 /** {@link attention} for a function that is made of it: messages name that function. */
 export const attend: typeof runAttend = /* @__PURE__ */ warmedBy(runAttend, warm);
 
-/** Many rows, whole and causal, and a single one: the tile's kernels and those of a row. */
-function warm(engine: Engine): void {
-  const [rows, row, keys] = [warmInput(1, 128, 2, 64), warmInput(1, 1, 2, 64), warmInput(1, 256, 2, 64)];
-  const call = (query: TensorInput, options: object, times: number): void => {
-    for (let i = 0; i < times; i++) runAttend(query, keys, keys, { ...options, engine }, CALLER);
-  };
-  call(rows, {}, 6);
-  call(rows, { causal: true, qOffset: "bottom-right" }, 2);
-  call(row, {}, 12);
+/**
+ * Many rows, whole and causal, and a single one: the tile's kernels and those of a row. The JavaScript engine compiles a function
+ * again once some 2 MB of its code have run, so that small calls do.
+ */
+function warm(engine: Engine, thorough: boolean): void {
+  const [qLen, kvLen, times] = thorough ? [64, 256, 12] : [1, 1, 1];
+  const shapes = [qLen, qLen, 1, 1, kvLen].map((length) => [1, length, 2, 64]);
+  const plain = warmInput(1, 1, 2, 64);
+  runAttend(plain, plain, plain, { engine }, CALLER);
+  withWarmTensors(engine, shapes, (rows, rowsOut, row, rowOut, keys) => {
+    for (let i = 0; i < times; i++) {
+      const options = { causal: i % 4 === 3, qOffset: "bottom-right", engine };
+      runAttend(rows, keys, keys, { ...options, out: rowsOut }, CALLER);
+      runAttend(row, keys, keys, { ...options, out: rowOut }, CALLER);
+    }
+  });
 }
 
 function runAttend(query: unknown, key: unknown, value: unknown, options: unknown, caller: string): object {

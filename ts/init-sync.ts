@@ -57,13 +57,14 @@ export function initSync(options?: InitSyncOptions): Engine {
 /** Makes the default engine for the first call that needs it: what the platforms that read files at once offer. */
 export function openEngine(caller: string): Engine {
   const resolved = resolveInit(undefined, caller);
-  return setCurrent(makeEngineSync(resolved, caller), resolved);
+  // Nothing is run ahead of a call that is under way.
+  return setCurrent(makeEngineSync(resolved, caller, false), resolved);
 }
 
-function makeEngineSync(options: ResolvedInit, caller: string): Engine {
+function makeEngineSync(options: ResolvedInit, caller: string, ahead = true): Engine {
   assertSupported(options.build, caller);
   const instance = instantiateSync(options, moduleForSync("attention", options, caller));
   // What was given is looked at now, so that a mistake shows here and not in the first call.
   if (options.operators !== undefined) operators.open(instance, caller);
-  return finish(instance, options, caller);
+  return finish(instance, options, caller, ahead);
 }

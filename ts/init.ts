@@ -43,7 +43,10 @@ export interface InitOptions {
   build?: Build | undefined;
   /** Sizes of the engine's memory. */
   memory?: MemoryOptions | undefined;
-  /** Runs the kernels until the JavaScript engine has compiled them with its best tier. Default false. */
+  /**
+   * Runs the kernels until the JavaScript engine has compiled them with its best tier, for some 30 milliseconds. Default false:
+   * each kind of call the program has is run once, on almost no work, so that the engine has read what a first call goes through.
+   */
   warmup?: boolean | undefined;
   /** Stops the loading; the promise then rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
@@ -262,10 +265,14 @@ async function makeEngine(options: ResolvedInit, signal: AbortSignal | undefined
   return finish(await startThreads(options, signal), options, caller);
 }
 
-/** An engine of an instance that has answered a known question rightly. */
-export function finish(instance: WasmInstance, options: ResolvedInit, caller: string): Engine {
+/**
+ * An engine of an instance that has answered a known question rightly.
+ *
+ * @param ahead - whether it is made before it is first called
+ */
+export function finish(instance: WasmInstance, options: ResolvedInit, caller: string, ahead = true): Engine {
   selfTest(instance, caller);
   const engine = new Engine(instance);
-  if (options.warmup) warmUp(engine, instance.operators !== undefined);
+  if (ahead) warmUp(engine, instance.operators !== undefined, options.warmup);
   return engine;
 }

@@ -33,7 +33,7 @@ import { plainOf } from "./layout/results.ts";
 import { MAXIMUM_SIZE, proveInteger, proveIntegers } from "./layout/shape.ts";
 import { captureTensor } from "./layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
-import { warmedBy, warmInput } from "./warm-up.ts";
+import { warmedBy, withWarmTensors } from "./warm-up.ts";
 import { runAttention } from "./wasm/attention.ts";
 import { appendRows, readRows } from "./wasm/cache.ts";
 import type { AxisOrder } from "./wasm/call.ts";
@@ -55,14 +55,17 @@ class Parts {
 }
 
 /** Steps of decoding, in every dtype. */
-function warm(engine: Engine): void {
-  const [keys, query] = [warmInput(1, 128, 4, 64), warmInput(1, 1, 4, 64)];
-  for (const dtype of Object.keys(CACHE_DTYPES) as CacheDType[]) {
-    const cache = new KvCache({ batch: 1, dtype, capacity: 128, numKvHeads: 4, headDim: 64, engine });
-    cache.append(keys, keys);
-    for (let i = 0; i < 12; i++) cache.attend(query);
-    cache.dispose();
-  }
+function warm(engine: Engine, thorough: boolean): void {
+  const [capacity, numKvHeads, times] = thorough ? [128, 4, 12] : [1, 1, 1];
+  const shapes = [capacity, 1, 1].map((length) => [1, length, numKvHeads, 64]);
+  withWarmTensors(engine, shapes, (rows, query, out) => {
+    for (const dtype of Object.keys(CACHE_DTYPES) as CacheDType[]) {
+      const cache = new KvCache({ batch: 1, dtype, capacity, numKvHeads, headDim: 64, engine });
+      cache.append(rows, rows);
+      for (let i = 0; i < times; i++) cache.attend(query, { out });
+      cache.dispose();
+    }
+  });
 }
 
 const partsOf: typeof readParts = /* @__PURE__ */ warmedBy(readParts, warm);

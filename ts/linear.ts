@@ -100,9 +100,9 @@ interface LinearOperands<T> {
 export const runLinear: typeof run = /* @__PURE__ */ warmedBy(run, warm, "operators");
 
 /** Many rows and a single one. */
-function warm(engine: Engine): void {
+function warm(engine: Engine, thorough: boolean): void {
   const [weight, rows, row] = [warmInput(128, 128), warmInput(64, 128), warmInput(1, 128)];
-  for (let i = 0; i < 16; i++) {
+  for (let i = 0; i < (thorough ? 16 : 1); i++) {
     linear(rows, weight, { engine });
     linear(row, weight, { engine });
   }

@@ -18,7 +18,7 @@ const optional = (value: number | null, digits: (value: number) => string): stri
   value === null ? "" : digits(value);
 
 /** One line a row, under a line for every case. */
-export function tableOf(rows: readonly Row[], cases: readonly BenchCase[]): string {
+export function tableOf(rows: readonly Row[], cases: readonly Pick<BenchCase, "name" | "against">[]): string {
   const right = "right" as const;
   const table = new Table({
     head: ["by", "ms", "p10-p90", "x strict", "x fast", "limit", "rate", "share", "of plain", "error"],

@@ -238,6 +238,40 @@ describe("options", () => {
     warm.selfTest();
   });
 
+  it("calls are run ahead of the first one, thoroughly on request, and not within it", async () => {
+    const saccade = await fresh();
+    const { Instance, instantiate } = WebAssembly;
+    let calls = 0;
+    const watched = ({ exports }: WebAssembly.Instance): WebAssembly.Instance => {
+      const { plan } = exports as { plan: (...args: number[]) => number };
+      const counting = (...args: number[]) => {
+        calls += 1;
+        return plan(...args);
+      };
+      return { exports: { ...exports, plan: counting } };
+    };
+    const construct = (_: unknown, [module, imports]: ConstructorParameters<typeof Instance>) =>
+      watched(new Instance(module, imports));
+    vi.stubGlobal(
+      "WebAssembly",
+      Object.assign(Object.create(WebAssembly), {
+        Instance: new Proxy(Instance, { construct }),
+        instantiate: async (module: WebAssembly.Module, imports: WebAssembly.Imports) =>
+          watched(await instantiate(module, imports)),
+      }),
+    );
+    const callsOf = async (act: () => unknown): Promise<number> => {
+      const before = calls;
+      await act();
+      return calls - before;
+    };
+    // The known call is one of them.
+    expect(await callsOf(() => works(saccade))).toBe(2);
+    const ahead = await callsOf(() => saccade.createEngine());
+    expect(ahead).toBeGreaterThan(2);
+    expect(await callsOf(() => saccade.createEngine({ warmup: true }))).toBeGreaterThan(3 * ahead);
+  });
+
   it("build fast runs where relaxed SIMD is, and is refused where it is not", async () => {
     const saccade = await fresh();
     if (saccade.capabilities().relaxedSimd) {
