@@ -11,6 +11,8 @@ import { turn } from "./turn.ts";
 const SLICE_MS = 5;
 /** The work of the first piece of a phase, of whose speed nothing is known yet: a few milliseconds on the slowest machine. */
 const FIRST_WORK = 8192;
+/** How many times as long as a chunk that was too long for a slice this thread leaves the chunks to the others. */
+const STAND_BACK = 2;
 
 /** What the slices of a job share. */
 export interface Slicing {
@@ -62,12 +64,13 @@ async function runShared(job: Job, phase: Phase, pool: TilePool, slicing: Slicin
   const { instance, caller } = job;
   pool.open(phase, caller);
   try {
-    let helps = true;
+    let helpsFrom = 0;
     while (!pool.done) {
       const start = performance.now();
-      const took: boolean = (helps || pool.inUse < 2) && pool.step();
-      const lasted = performance.now() - start;
-      helps = took && lasted < SLICE_MS;
+      const took: boolean = (start >= helpsFrom || pool.inUse < 2) && pool.step();
+      const end = performance.now();
+      // A chunk that lasted long may have been held up, and the next one may be short.
+      if (took && end - start >= SLICE_MS) helpsFrom = end + STAND_BACK * (end - start);
       if (!took && pool.isLate) throw job.within(() => pool.abandon(caller));
       await rest(slicing, pool.share, !took);
     }
