@@ -1,4 +1,5 @@
-// How each browser engine is found, started and asked. Every driver opens one page and polls one expression, nothing else.
+// How each browser engine is found, started and asked. Every driver opens one page and polls one expression;
+// those by puppeteer also give the page itself, to press buttons of.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import puppeteer from "puppeteer-core";
@@ -44,6 +45,8 @@ function puppeteerDriver(label, options) {
         open: (url) => page.goto(url, { timeout: ANSWER_LIMIT, waitUntil: "load" }),
         /** The JSON text that the page left under `name`, or null. */
         read: (name) => page.evaluate((key) => globalThis[key] ?? null, name),
+        /** The page itself, for a test that presses buttons. */
+        page,
         close,
       };
     } catch (error) {

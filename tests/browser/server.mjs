@@ -9,6 +9,7 @@ const types = {
   ".mjs": "text/javascript; charset=utf-8",
   ".json": "application/json",
   ".map": "application/json",
+  ".css": "text/css; charset=utf-8",
   ".wasm": "application/wasm",
 };
 
@@ -20,15 +21,15 @@ const isolation = {
 };
 
 const policy = (script) => ({
-  "content-security-policy": `default-src 'none'; script-src ${script}; connect-src 'self'`,
+  "content-security-policy": `default-src 'none'; script-src ${script}; connect-src 'self'; style-src 'self'`,
 });
 
 /**
- * `mounts` maps a URL prefix to a folder; `answers` maps an exact path to { status, headers, body }.
+ * `mounts` maps a URL prefix to a folder; `answers` maps an exact path to { status, headers, body }. Port 0: any that is free.
  * Pages under `/strict/` and `/plain/`, which is not isolated, allow wasm and nothing else that evaluates; pages under `/forbidden/`
  * do not even allow wasm.
  */
-export async function serve({ mounts, answers }) {
+export async function serve({ mounts, answers, port = 0 }) {
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
     const plain = pathname.startsWith("/plain/");
@@ -59,7 +60,7 @@ export async function serve({ mounts, answers }) {
   });
   await new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
+    server.listen(port, "127.0.0.1", resolve);
   });
   return {
     origin: `http://localhost:${server.address().port}`,
