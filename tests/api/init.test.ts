@@ -243,12 +243,12 @@ describe("options", () => {
     const { Instance, instantiate } = WebAssembly;
     let calls = 0;
     const watched = ({ exports }: WebAssembly.Instance): WebAssembly.Instance => {
-      const { plan } = exports as { plan: (...args: number[]) => number };
+      const { run } = exports as { run: (...args: number[]) => number };
       const counting = (...args: number[]) => {
         calls += 1;
-        return plan(...args);
+        return run(...args);
       };
-      return { exports: { ...exports, plan: counting } };
+      return { exports: { ...exports, run: counting } };
     };
     const construct = (_: unknown, [module, imports]: ConstructorParameters<typeof Instance>) =>
       watched(new Instance(module, imports));
@@ -265,10 +265,10 @@ describe("options", () => {
       await act();
       return calls - before;
     };
-    // The known call is one of them.
-    expect(await callsOf(() => works(saccade))).toBe(2);
+    // The known call, in phases while the arena is empty, and this one.
+    const alone = await callsOf(() => works(saccade));
     const ahead = await callsOf(() => saccade.createEngine());
-    expect(ahead).toBeGreaterThan(2);
+    expect(ahead).toBeGreaterThan(2 * alone);
     expect(await callsOf(() => saccade.createEngine({ warmup: true }))).toBeGreaterThan(3 * ahead);
   });
 
