@@ -174,6 +174,12 @@ impl<'a> Rows8<'a> {
     /// No rows: a tile's sums stay +0.
     pub const EMPTY: Self = Self { first: core::ptr::null(), stride: 0, n: 0, life: PhantomData };
 
+    /// Elements from one row to the next.
+    #[inline(always)]
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
     /// `n` rows `stride` elements apart.
     #[inline(always)]
     pub fn strided(rows: &'a [f32], stride: usize, n: usize) -> Self {
@@ -189,8 +195,9 @@ impl<'a> Rows8<'a> {
     }
 }
 
-/// The inner steps of a tile: a column of four A elements and eight lanes of B at a time.
-pub struct TileSteps<'a> {
+/// The inner steps of a tile: a column of four A elements and eight lanes of B at a time. `STRIDE` is that of B's rows, or 0 where
+/// it is known to the rows only: a known one is an offset in the load itself, which saves an addition in most steps.
+pub struct TileSteps<'a, const STRIDE: usize> {
     a: *const f32,
     a_end: *const f32,
     /// Always 1; see [`TileSteps::new`].
@@ -200,21 +207,35 @@ pub struct TileSteps<'a> {
     life: PhantomData<&'a [f32]>,
 }
 
-impl<'a> TileSteps<'a> {
+impl<'a, const STRIDE: usize> TileSteps<'a, STRIDE> {
     /// Pairs an A block, four rows [`ROW_STRIDE`] apart from its first element on, with the rows of B.
     #[inline(always)]
     pub fn new(a: &'a [f32], b: Rows8<'a>) -> Self {
+        assert!(STRIDE == 0 || STRIDE == b.stride);
         assert!(b.n <= ROW_STRIDE && (MR - 1) * ROW_STRIDE + b.n <= a.len());
         let range = a[..b.n].as_ptr_range();
-        // Were the step known, the compiler would address each step of an unrolled loop from the first, and V8 would add up
-        // four addresses a step; with one pointer that moves, the rows are four fixed bases.
+        // Were the step known, the compiler would address each step of an unrolled loop from the first, and V8, which keeps an
+        // offset in a plain load but not in a splat, would add up four addresses a step; with one pointer that moves, the rows
+        // are four fixed bases.
         let a_step = core::hint::black_box(1);
         Self { a: range.start, a_end: range.end, a_step, b: b.first, stride: b.stride, life: PhantomData }
     }
 
-    /// Does one step, if one is left; whether there was one.
+    /// Does four steps, or those that are left; whether there may be more.
+    ///
+    /// Each step may be the last: the exits between them cost one foreseen branch each, and keep a compiler (V8's up to 12) from
+    /// moving the loads of all four to the top, for which there are no registers.
     #[inline(always)]
-    pub fn step(&mut self, with: impl FnOnce([&'a f32; MR], [&'a [f32; 4]; 2])) -> bool {
+    pub fn turn(&mut self, mut with: impl FnMut([&'a f32; MR], [&'a [f32; 4]; 2])) -> bool {
+        let with = &mut with;
+        let more = self.step(0, with) && self.step(1, with) && self.step(2, with) && self.step(3, with);
+        self.b = self.b.wrapping_add(4 * STRIDE);
+        more
+    }
+
+    /// Does step `i` of a turn, if one is left; whether there was one.
+    #[inline(always)]
+    fn step(&mut self, i: usize, with: &mut impl FnMut([&'a f32; MR], [&'a [f32; 4]; 2])) -> bool {
         if self.a == self.a_end {
             return false;
         }
@@ -222,9 +243,12 @@ impl<'a> TileSteps<'a> {
         // steps past the last are computed wrapping and never read.
         unsafe {
             let a = [0, ROW_STRIDE, 2 * ROW_STRIDE, 3 * ROW_STRIDE].map(|row| &*self.a.add(row));
-            let b = [&*self.b.cast(), &*self.b.add(4).cast()];
+            let at = self.b.add(i * STRIDE);
+            let b = [&*at.cast(), &*at.add(4).cast()];
             self.a = self.a.wrapping_add(self.a_step);
-            self.b = self.b.wrapping_add(self.stride);
+            if STRIDE == 0 {
+                self.b = self.b.wrapping_add(self.stride);
+            }
             with(a, b);
         }
         true

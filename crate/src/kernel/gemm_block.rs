@@ -25,7 +25,7 @@ pub fn gemm_block<L: Lanes>(a: &[[f32; A_BLOCK]], b: Columns<'_>, c: &mut [[f32;
     for (a, c) in a.iter().zip(c.as_chunks_mut::<MR>().0) {
         for lane in (0..COLUMNS).step_by(NR) {
             let columns = Rows8::strided(lanes.get(lane..).unwrap_or_default(), COLUMNS, b.len());
-            let [low, high] = tile_sums::<L>(a, columns);
+            let [low, high] = tile_sums::<L, COLUMNS>(a, columns);
             for (row, sums) in c.iter_mut().zip(low.into_iter().zip(high)) {
                 let (halves, _) = row[lane..lane + NR].as_chunks_mut::<4>();
                 for (to, sum) in halves.iter_mut().zip([sums.0, sums.1]) {

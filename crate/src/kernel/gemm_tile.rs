@@ -96,8 +96,25 @@ pub fn gemm_tiles<L: Lanes, E: Epilogue<L>>(
     groups: usize,
     epilogue: E,
 ) {
+    if b.stride() == NR {
+        tiles::<L, E, NR>(a, b, c, c_stride, groups, epilogue);
+    } else {
+        tiles::<L, E, 0>(a, b, c, c_stride, groups, epilogue);
+    }
+}
+
+/// The loop over the groups, for one stride of B's rows; 0 is any.
+#[inline(always)]
+fn tiles<L: Lanes, E: Epilogue<L>, const STRIDE: usize>(
+    a: &[f32],
+    b: Rows8<'_>,
+    c: &mut [f32],
+    c_stride: usize,
+    groups: usize,
+    epilogue: E,
+) {
     for group in 0..groups {
-        let [low, high] = tile_sums::<L>(&a[group * MR * ROW_STRIDE..], b);
+        let [low, high] = tile_sums::<L, STRIDE>(&a[group * MR * ROW_STRIDE..], b);
         for r in 0..MR {
             let row = group * MR + r;
             let (halves, _) = c[row * c_stride..][..NR].as_chunks_mut::<4>();
@@ -108,27 +125,22 @@ pub fn gemm_tiles<L: Lanes, E: Epilogue<L>>(
     }
 }
 
-/// The sums of a tile: the four rows' low halves, then their high halves.
+/// The sums of a tile: the four rows' low halves, then their high halves. `STRIDE` is that of B's rows; 0 is any.
 #[inline(always)]
-pub fn tile_sums<L: Lanes>(a: &[f32], b: Rows8<'_>) -> [[L; MR]; 2] {
+pub fn tile_sums<L: Lanes, const STRIDE: usize>(a: &[f32], b: Rows8<'_>) -> [[L; MR]; 2] {
     let mut low = [L::splat(0.0); MR];
     let mut high = low;
-    let mut steps = TileSteps::new(a, b);
-    let mut step = || {
-        steps.step(|a, [b_low, b_high]| {
-            let b_low = L::load(b_low);
-            let a = a.map(|x| L::splat(*x));
-            for r in 0..MR {
-                low[r] = a[r].mul_add(b_low, low[r]);
-            }
-            let b_high = L::load(b_high);
-            for r in 0..MR {
-                high[r] = a[r].mul_add(b_high, high[r]);
-            }
-        })
-    };
-    // Four steps a turn. Each may be the last: the exits between them cost one foreseen branch each, and keep a compiler (V8's
-    // up to 12) from moving the loads of all four to the top, for which there are no registers.
-    while step() && step() && step() && step() {}
+    let mut steps = TileSteps::<STRIDE>::new(a, b);
+    while steps.turn(|a, [b_low, b_high]| {
+        let b_low = L::load(b_low);
+        let a = a.map(|x| L::splat(*x));
+        for r in 0..MR {
+            low[r] = a[r].mul_add(b_low, low[r]);
+        }
+        let b_high = L::load(b_high);
+        for r in 0..MR {
+            high[r] = a[r].mul_add(b_high, high[r]);
+        }
+    }) {}
     [low, high]
 }
