@@ -1,4 +1,4 @@
-//! The driver: packs keys, then attends, tile by tile.
+//! The driver: packs keys (and values, where several tiles read them), then attends, tile by tile.
 //!
 //! Per block of 64 keys and some groups of four query rows ([`super::groups`]): scores by the micro-kernel, hidden ones set to
 //! -Infinity, exponentials and their sum, values by the micro-kernel. Every second block's values are merged with the block on
@@ -13,6 +13,7 @@ use super::plan::{Plan, Workspace};
 use super::run::Run;
 use super::spec::{Outputs, Source, Spec};
 use super::state::Stack;
+use super::values::copy_value_panels;
 use super::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
 use crate::kernel::pack::pack_panel;
@@ -23,15 +24,20 @@ use core::ops::Range;
 /// Elements of a packed key that are converted at a time.
 const CONVERTED: usize = 64;
 
-/// Packs one block of keys of one unit into its place, `[panel][head_dim][8]`. Blocks count from the first that holds keys.
+/// Packs one block of one unit into its place: its values if the plan says so, `[lane / 8][64][8]`, then its keys,
+/// `[panel][head_dim][8]`. Blocks count from the first that holds keys.
 #[inline(never)]
-pub fn pack_block(spec: &Spec<'_>, unit: usize, block: usize, panels: &mut [f32]) {
+pub fn pack_block(spec: &Spec<'_>, plan: &Plan, unit: usize, block: usize, packed: &mut [f32]) {
     let Source::Rows { key, .. } = &spec.source else { return };
     let (batch, kv_head) = (unit / spec.sizes.num_kv_heads, unit % spec.sizes.num_kv_heads);
     // A tap shows the scores of all keys, of those past the valid ones too.
     let start = spec.sizes.kv_start;
     let end = if spec.options.tap.is_some() { spec.sizes.kv_end() } else { spec.keys(batch).end };
     let block_start = (start / BLOCK_KV + block) * BLOCK_KV;
+    let (values, panels) = packed.split_at_mut(plan.packed_lanes * BLOCK_KV);
+    if plan.packed_lanes > 0 {
+        copy_value_panels(spec, batch, kv_head, block_start / BLOCK_KV, 0, values);
+    }
     let keys = block_start..end.min(block_start + BLOCK_KV);
     for (first, panel) in keys.clone().step_by(NR).zip(panels.chunks_exact_mut(NR * spec.sizes.head_dim)) {
         // Lanes of positions before the first key or past the last stay zero.
@@ -49,9 +55,9 @@ pub fn pack_block(spec: &Spec<'_>, unit: usize, block: usize, panels: &mut [f32]
     }
 }
 
-/// The elements of a unit's packed keys that one block takes.
-pub fn packed_range(spec: &Spec<'_>, plan: &Plan, block: usize) -> Range<usize> {
-    let width = BLOCK_KV * spec.sizes.head_dim;
+/// The elements of a unit's packed blocks that one of them takes.
+pub fn packed_range(plan: &Plan, block: usize) -> Range<usize> {
+    let width = plan.packed_block;
     block * width..((block + 1) * width).min(plan.packed_unit)
 }
 
@@ -119,7 +125,7 @@ pub fn forward(spec: &Spec<'_>, outputs: &mut Outputs<'_>, scratch: &mut [f32]) 
         for unit in first..units.min(first + plan.units_per_pass) {
             let keys = &mut packed[(unit - first) * plan.packed_unit..][..plan.packed_unit];
             for block in 0..packed_blocks {
-                pack_block(spec, unit, block, &mut keys[packed_range(spec, &plan, block)]);
+                pack_block(spec, &plan, unit, block, &mut keys[packed_range(&plan, block)]);
             }
             for row_tile in 0..plan.row_tiles {
                 attend_tile(spec, &plan, keys, workspace, outputs, unit, row_tile);

@@ -6,8 +6,11 @@ use super::{mask::MAX_ROWS, operand::Operand, BLOCK_KV};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{MR, NR, ROW_STRIDE};
 
-/// Packed keys held at once (in elements) where one (batch row, kv head) needs less: 1 MiB, about a core's own cache.
+/// Packed keys and values held at once (in elements) where one (batch row, kv head) needs less: 1 MiB, about a core's own cache.
 const PACK_BUDGET: u64 = 1 << 18;
+/// Elements of one unit's values up to which they are packed beside its keys, where several tiles of rows read them: half a MiB. A
+/// longer context takes no more memory than its keys.
+const PACKED_VALUES: u64 = 1 << 17;
 /// Elements of a tile's widest operand above which it takes fewer rows.
 const TILE_BUDGET: usize = 1 << 15;
 
@@ -42,9 +45,13 @@ pub struct Plan {
     pub groups_at_once: usize,
     /// Row tiles per unit.
     pub row_tiles: usize,
-    /// Elements of one unit's packed keys: `[kv / 8][head_dim][8]`.
+    /// Lanes of the values that are packed before each block's keys, `[lane / 8][64][8]`: all, or none.
+    pub packed_lanes: usize,
+    /// Elements from one packed block to the next.
+    pub packed_block: usize,
+    /// Elements of one unit's packed blocks: the keys of each are `[kv / 8][head_dim][8]`, and end with the last panel.
     pub packed_unit: usize,
-    /// Elements of the packed keys of a pass.
+    /// Elements of the packed blocks of a pass.
     pub packed: usize,
     /// Width of an accumulator row: `value_head_dim` rounded up to 8.
     pub value_width: usize,
@@ -74,9 +81,8 @@ impl Plan {
         let panels = if sizes.kv_len == 0 { 0 } else { held.div_ceil(NR) as u64 };
         let is_cached = matches!(spec.source, Source::Cache(_));
         let packed_panels = if is_cached { 0 } else { panels };
-        let packed_unit = packed_panels.checked_mul(NR as u64 * sizes.head_dim as u64).ok_or(too_large)?;
+        let packed_keys = packed_panels.checked_mul(NR as u64 * sizes.head_dim as u64).ok_or(too_large)?;
         let units = sizes.units();
-        let units_per_pass = (PACK_BUDGET / packed_unit.max(1)).clamp(1, units.max(1) as u64) as usize;
         let value_width = sizes.value_head_dim.next_multiple_of(NR);
         let segments = sizes.head_dim.div_ceil(ROW_STRIDE);
         let widest = value_width.max(segments * ROW_STRIDE);
@@ -87,7 +93,12 @@ impl Plan {
         let levels = blocks.checked_ilog2().map_or(1, |n| n as usize + 1);
         // A part may end inside the tree on both sides.
         let slots = if spec.options.shard.is_some() { 2 * levels + 1 } else { levels };
+        let values = (blocks as u64 * BLOCK_KV as u64).checked_mul(value_width as u64);
+        let values = values.filter(|n| *n <= PACKED_VALUES && !is_cached && rows > rows_per_tile).unwrap_or(0);
+        let packed_lanes = if values == 0 { 0 } else { value_width };
+        let units_per_pass = (PACK_BUDGET / (packed_keys + values).max(1)).clamp(1, units.max(1) as u64) as usize;
         let (copied_keys, copied_lanes) = match &spec.source {
+            _ if packed_lanes > 0 => (0, 0),
             // Value rows that lie apart share few sets of the first-level cache, and are read once for every group of rows.
             Source::Rows { value: Operand::F32(value), .. }
                 if value.shape().strides[1] < FAR_APART || rows_per_tile < COPYING_ROWS =>
@@ -105,12 +116,13 @@ impl Plan {
         };
         // Memory is there for the copy whatever the strides are, so that it follows from the sizes alone.
         let reserved_lanes = match &spec.source {
-            Source::Rows { .. } if rows_per_tile >= COPYING_ROWS => value_width,
+            Source::Rows { .. } if rows_per_tile >= COPYING_ROWS && packed_lanes == 0 => value_width,
             _ => copied_lanes,
         };
         let workspace =
             Workspace::elements(rows_per_tile, groups_at_once, segments, slots, value_width, reserved_lanes);
         let workspace = workspace.and_then(|n| n.checked_add(copied_keys as u64)).ok_or(too_large)?;
+        let packed_unit = packed_keys + values;
         let packed = packed_unit.checked_mul(units_per_pass as u64).ok_or(too_large)?;
         let scratch = packed.checked_add(workspace).ok_or(too_large)?;
         if scratch > isize::MAX as u64 / 4 {
@@ -124,6 +136,8 @@ impl Plan {
             rows_per_tile,
             groups_at_once,
             row_tiles: rows.div_ceil(rows_per_tile),
+            packed_lanes,
+            packed_block: BLOCK_KV * (sizes.head_dim + packed_lanes),
             packed_unit: packed_unit as usize,
             packed: packed as usize,
             value_width,

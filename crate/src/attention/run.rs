@@ -42,6 +42,12 @@ impl<'a> Run<'a> {
         [self.batch, i, h]
     }
 
+    /// The packed values and keys from a block on.
+    #[inline(always)]
+    pub(super) fn packed_of(&self, block: usize) -> &'a [f32] {
+        &self.packed[(block - self.plan.first_block) * self.plan.packed_block..]
+    }
+
     /// A block of the cache, where there is one.
     #[inline(always)]
     pub(super) fn cached(&self, block: usize) -> Option<HeadBlock<'a>> {

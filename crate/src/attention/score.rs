@@ -85,7 +85,7 @@ impl Run<'_> {
         let last = self.plan.segments - 1;
         let cached = self.cached(block);
         let keys = match &cached {
-            None => &self.packed[(block - self.plan.first_block) * BLOCK_KV * head_dim..],
+            None => &self.packed_of(block)[self.plan.packed_lanes * BLOCK_KV..],
             Some(cached) => cached.keys_f32(self.key_copy),
         };
         let to = &mut self.scores[self.at + panel * NR..];

@@ -4,7 +4,7 @@ use super::cache::CacheDType;
 use super::mask::Columns;
 use super::operand::Operand;
 use super::run::Run;
-use super::spec::Source;
+use super::spec::{Source, Spec};
 use super::BLOCK_KV;
 use crate::kernel::exp::Exp2;
 use crate::kernel::gemm_tile::{gemm_tiles, Epilogue, Merge};
@@ -52,39 +52,10 @@ impl Run<'_> {
         if self.value_copy.is_empty() {
             return;
         }
-        let value = match &self.spec.source {
-            Source::Rows { value, .. } => value,
-            Source::Cache(cache) => return cache.block(self.batch, block, self.kv_head).copy_values(self.value_copy),
-        };
-        let (from, end) = (self.lanes_in_place(), self.spec.sizes.value_head_dim);
-        let valid = self.spec.keys(self.batch);
-        let start = block * BLOCK_KV;
-        let keys = valid.start.max(start)..valid.end.min(start + BLOCK_KV);
-        if let (0, Operand::F32(view)) = (from, value) {
-            // Row by row: each is read once, from its beginning to its end.
-            for j in keys.clone() {
-                let (eights, rest) = view.row(self.batch, j - valid.start, self.kv_head).as_chunks::<NR>();
-                let mut at = (j - start) * NR;
-                for eight in eights {
-                    self.value_copy[at..at + NR].copy_from_slice(eight);
-                    at += BLOCK_KV * NR;
-                }
-                if !rest.is_empty() {
-                    let to = &mut self.value_copy[at..at + NR];
-                    to.fill(0.0);
-                    to[..rest.len()].copy_from_slice(rest);
-                }
-            }
-            return;
+        if let Source::Cache(cache) = &self.spec.source {
+            return cache.block(self.batch, block, self.kv_head).copy_values(self.value_copy);
         }
-        for (panel, lane) in self.value_copy.chunks_exact_mut(BLOCK_KV * NR).zip((from..end).step_by(NR)) {
-            let n = NR.min(end - lane);
-            for j in keys.clone() {
-                let to = &mut panel[(j - start) * NR..][..NR];
-                value.copy([self.batch, j - valid.start, self.kv_head], lane, &mut to[..n]);
-                to[n..].fill(0.0);
-            }
-        }
+        copy_value_panels(self.spec, self.batch, self.kv_head, block, self.lanes_in_place(), self.value_copy);
     }
 
     /// Adds the values of some columns of a block, weighted, to the accumulators of so many groups, from the one at hand on.
@@ -103,6 +74,9 @@ impl Run<'_> {
         let a = &self.scores[self.at + from..];
         for lane in (0..width).step_by(NR) {
             let b = match (&self.spec.source, cached) {
+                _ if self.plan.packed_lanes > 0 => {
+                    Rows8::packed(&self.packed_of(block)[lane * BLOCK_KV..][..BLOCK_KV * NR][from * NR..], n)
+                }
                 (Source::Rows { value: Operand::F32(value), .. }, _) if lane < in_place => {
                     let j = block * BLOCK_KV + from - self.spec.sizes.kv_start;
                     value.rows8(self.batch, j, self.kv_head, lane, n)
@@ -145,6 +119,48 @@ impl Run<'_> {
                     *o = merge.map_or(sum, |merge| *o * merge.x[r] + sum * merge.y[r]);
                 }
             }
+        }
+    }
+}
+
+/// Copies the values of a block from a lane on, as panels `[lane / 8][64][8]` padded with zeros.
+#[inline(never)]
+pub(super) fn copy_value_panels(
+    spec: &Spec<'_>,
+    batch: usize,
+    kv_head: usize,
+    block: usize,
+    from: usize,
+    panels: &mut [f32],
+) {
+    let Source::Rows { value, .. } = &spec.source else { return };
+    let end = spec.sizes.value_head_dim;
+    let valid = spec.keys(batch);
+    let start = block * BLOCK_KV;
+    let keys = valid.start.max(start)..valid.end.min(start + BLOCK_KV);
+    if let (0, Operand::F32(view)) = (from, value) {
+        // Row by row: each is read once, from its beginning to its end.
+        for j in keys {
+            let (eights, rest) = view.row(batch, j - valid.start, kv_head).as_chunks::<NR>();
+            let mut at = (j - start) * NR;
+            for eight in eights {
+                panels[at..at + NR].copy_from_slice(eight);
+                at += BLOCK_KV * NR;
+            }
+            if !rest.is_empty() {
+                let to = &mut panels[at..at + NR];
+                to.fill(0.0);
+                to[..rest.len()].copy_from_slice(rest);
+            }
+        }
+        return;
+    }
+    for (panel, lane) in panels.chunks_exact_mut(BLOCK_KV * NR).zip((from..end).step_by(NR)) {
+        let n = NR.min(end - lane);
+        for j in keys.clone() {
+            let to = &mut panel[(j - start) * NR..][..NR];
+            value.copy([batch, j - valid.start, kv_head], lane, &mut to[..n]);
+            to[n..].fill(0.0);
         }
     }
 }

@@ -126,9 +126,9 @@ fn tiles(plan: &Plan, units: usize, pass: u32, range: Range<u32>, per_unit: usiz
 
 fn pack(spec: &Spec<'_>, plan: &Plan, scratch: &Scratch, pass: u32, range: Range<u32>) {
     for tile in tiles(plan, spec.sizes().units(), pass, range, plan.blocks) {
-        let range = packed_range(spec, plan, tile.inner);
+        let range = packed_range(plan, tile.inner);
         let panels = scratch.packed_mut(tile.local * plan.packed_unit + range.start, range.len());
-        pack_block(spec, tile.unit, tile.inner, panels);
+        pack_block(spec, plan, tile.unit, tile.inner, panels);
     }
 }
 
