@@ -68,6 +68,8 @@ pub struct Tile<'a> {
     rows: [Sight; MAX_ROWS],
     /// Each row's query row and head.
     places: [(u32, u32); MAX_ROWS],
+    /// Each row of the mask, found once for all blocks.
+    masks: Option<[&'a [u8]; MAX_ROWS]>,
     /// Blocks of the first keys, then all blocks any row may see.
     blocks: [Range<usize>; 2],
     /// Keys that every row sees by position.
@@ -134,7 +136,14 @@ impl<'a> Tile<'a> {
         }
         let head = if first > start { start / BLOCK_KV..first.div_ceil(BLOCK_KV) } else { 0..0 };
         let main = (from / BLOCK_KV).max(head.end)..to.div_ceil(BLOCK_KV);
-        Self { spec, batch, n, rows, places, blocks: [head, main], common }
+        let masks = spec.options.mask.as_ref().map(|mask| {
+            let mut rows = [&[][..]; MAX_ROWS];
+            for (row, (i, h)) in rows.iter_mut().zip(&places[..n]) {
+                *row = mask.row(batch, *i as usize, *h as usize);
+            }
+            rows
+        });
+        Self { spec, batch, n, rows, places, masks, blocks: [head, main], common }
     }
 
     /// The blocks in which some row may see a key, ascending.
@@ -160,22 +169,22 @@ impl<'a> Tile<'a> {
                 *row = sight.in_block(block);
             }
         }
-        if let Some(mask) = &self.spec.options.mask {
+        if let Some(masks) = &self.masks {
             let width = self.spec.columns();
-            let columns = keys.start..keys.end.min(width);
-            let mut last: (&[u8], u64) = (&[], 0);
-            for (r, row) in rows.iter_mut().enumerate().take(self.n).filter(|(_, row)| **row != 0) {
-                let (i, h) = self.places[r];
-                let bytes = mask.row(self.batch, i as usize, h as usize);
-                let bytes = if bytes.len() == width { &bytes[columns.clone()] } else { bytes };
+            // Nearly every row is a line of memory that has to be fetched, and a turn of the loop below so long that few would be under
+            // way at once: so each is touched beforehand.
+            let touch = |touched: u8, row: &&[u8]| touched ^ row.get(keys.start).copied().unwrap_or(0);
+            core::hint::black_box(masks[..self.n].iter().fold(0, touch));
+            let mut last = (core::ptr::null(), 0);
+            for (row, bytes) in rows.iter_mut().zip(&masks[..self.n]) {
                 // Broadcast rows are the same memory: read once.
-                if !core::ptr::eq(bytes, last.0) {
-                    let word = if bytes.len() == columns.len() {
-                        bits::of_bytes(bytes)
-                    } else {
-                        u64::from(bytes[0] != 0).wrapping_neg()
+                if !core::ptr::eq(bytes.as_ptr(), last.0) {
+                    let word = match bytes.get(keys.clone()).and_then(|bytes| bytes.first_chunk()) {
+                        Some(block) => bits::of_block(block),
+                        None if bytes.len() == width => bits::of_bytes(&bytes[keys.start..width]),
+                        None => u64::from(bytes[0] != 0).wrapping_neg(),
                     };
-                    last = (bytes, word);
+                    last = (bytes.as_ptr(), word);
                 }
                 *row &= last.1;
             }

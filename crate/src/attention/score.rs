@@ -149,11 +149,14 @@ impl Run<'_> {
     /// -Infinity where a row does not see.
     #[inline(never)]
     fn hide(&mut self, panels: Range<usize>, seen: &[u64; MR]) {
+        // Opaque constants stay in registers: V8 builds literals anew in every turn of a loop.
+        let places = Native::load(&core::hint::black_box([1, 2, 4, 8]).map(f32::from_bits));
+        let hidden = Native::splat(core::hint::black_box(f32::NEG_INFINITY));
         for (row, seen) in self.group_scores().chunks_exact_mut(BLOCK_KV).zip(seen) {
             let mut seen = seen >> (panels.start * NR);
             for t in row[panels.start * NR..panels.end * NR].as_chunks_mut::<4>().0 {
-                let mask = Native::mask_of_bits(seen as u32);
-                Native::select(mask, Native::load(t), Native::splat(f32::NEG_INFINITY)).store(t);
+                let mask = Native::mask_of_bits(seen as u32, places);
+                Native::select(mask, Native::load(t), hidden).store(t);
                 seen >>= 4;
             }
         }

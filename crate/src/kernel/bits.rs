@@ -13,12 +13,19 @@ pub fn of_bytes(bytes: &[u8]) -> u64 {
     let (sixteens, rest) = bytes.as_chunks::<16>();
     let mut bits = 0;
     for (i, chunk) in sixteens.iter().enumerate() {
-        bits |= u64::from(of_sixteen(chunk)) << (16 * i);
+        bits |= u64::from(!zeros_of_sixteen(chunk)) << (16 * i);
     }
     for (i, byte) in rest.iter().enumerate() {
         bits |= u64::from(*byte != 0) << (16 * sixteens.len() + i);
     }
     bits
+}
+
+/// The same of 64 bytes.
+#[inline(always)]
+pub fn of_block(bytes: &[u8; 64]) -> u64 {
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i| u64::from(zeros_of_sixteen(&bytes.as_chunks().0[i])));
+    !(a | b << 16 | c << 32 | d << 48)
 }
 
 /// Bit i set where `numbers[i]` is `number`; at most 64 numbers.
@@ -36,7 +43,7 @@ pub fn of_equal(numbers: &[i32], number: i32) -> u64 {
 }
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-use super::simd128::{equal_four, non_zero_bytes as of_sixteen};
+use super::simd128::{equal_four, zero_bytes as zeros_of_sixteen};
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 fn equal_four(numbers: &[i32; 4], number: i32) -> u8 {
@@ -44,6 +51,6 @@ fn equal_four(numbers: &[i32; 4], number: i32) -> u8 {
 }
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-fn of_sixteen(bytes: &[u8; 16]) -> u16 {
-    bytes.iter().rev().fold(0, |bits, byte| bits << 1 | u16::from(*byte != 0))
+fn zeros_of_sixteen(bytes: &[u8; 16]) -> u16 {
+    bytes.iter().rev().fold(0, |bits, byte| bits << 1 | u16::from(*byte == 0))
 }

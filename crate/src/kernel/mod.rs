@@ -85,8 +85,8 @@ pub trait Lanes: Copy {
     fn less(self, other: Self) -> Self::Mask;
     /// `self == other`, false for NaN.
     fn equal(self, other: Self) -> Self::Mask;
-    /// Lane i is true where bit i is set.
-    fn mask_of_bits(bits: u32) -> Self::Mask;
+    /// Lane i is true where `bits` has the one bit that lane i of `places` is made of.
+    fn mask_of_bits(bits: u32, places: Self) -> Self::Mask;
     /// Whether all lanes are true.
     fn all(mask: Self::Mask) -> bool;
     /// `mask ? a : b`.

@@ -102,8 +102,8 @@ impl Lanes for F32x4 {
         self.compare(other, |a, b| a == b)
     }
     #[inline(always)]
-    fn mask_of_bits(bits: u32) -> [bool; 4] {
-        core::array::from_fn(|i| bits >> i & 1 == 1)
+    fn mask_of_bits(bits: u32, places: Self) -> [bool; 4] {
+        places.0.map(|place| bits & place.to_bits() != 0)
     }
     #[inline(always)]
     fn all(mask: [bool; 4]) -> bool {

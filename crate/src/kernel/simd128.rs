@@ -66,9 +66,8 @@ impl Lanes for F32x4 {
         f32x4_eq(self.0, other.0)
     }
     #[inline(always)]
-    fn mask_of_bits(bits: u32) -> v128 {
-        let lanes = u32x4(1, 2, 4, 8);
-        i32x4_eq(v128_and(u32x4_splat(bits), lanes), lanes)
+    fn mask_of_bits(bits: u32, places: Self) -> v128 {
+        i32x4_eq(v128_and(u32x4_splat(bits), places.0), places.0)
     }
     #[inline(always)]
     fn all(mask: v128) -> bool {
@@ -211,12 +210,12 @@ fn widened(h: v128) -> [v128; 2] {
     [i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(zero, h), i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(zero, h)]
 }
 
-/// Bit i set where `bytes[i]` is not 0.
+/// Bit i set where `bytes[i]` is 0.
 #[inline(always)]
-pub fn non_zero_bytes(bytes: &[u8; 16]) -> u16 {
+pub fn zero_bytes(bytes: &[u8; 16]) -> u16 {
     // SAFETY: the reference covers 16 readable bytes, and a wasm load needs no alignment.
     let bytes = unsafe { v128_load(bytes.as_ptr().cast()) };
-    i8x16_bitmask(i8x16_ne(bytes, i8x16_splat(0)))
+    i8x16_bitmask(i8x16_eq(bytes, i8x16_splat(0)))
 }
 
 /// Bit i set where `numbers[i]` is `number`.
