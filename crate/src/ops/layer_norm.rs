@@ -38,6 +38,15 @@ pub struct LayerNorm<'a> {
     bias: Option<&'a [f32]>,
 }
 
+/// What an absent weight and an absent bias are, a block of them: they change nothing.
+static ONES: [f32; BLOCK] = [1.0; BLOCK];
+static NOTHING: [f32; BLOCK] = [-0.0; BLOCK];
+
+#[inline(always)]
+fn halves(eight: &[f32; 8]) -> [Native; 2] {
+    [0, 1].map(|i| Native::load(&eight.as_chunks().0[i]))
+}
+
 /// A row's vectors: the last one is filled up with `padding`.
 #[inline(always)]
 fn last_of(rest: &[f32], padding: f32) -> Native {
@@ -46,34 +55,37 @@ fn last_of(rest: &[f32], padding: f32) -> Native {
     Native::load(&last)
 }
 
-/// The sums along up to four rows of `length` elements, in the order of `ops::sum`: of x, or with means of `(x - mean)^2`.
+/// The sums along up to four rows of `length` elements, in the order of `ops::sum`: of x, or with means of `(x - mean)^2`. Row by
+/// row each addition would wait for the one before.
 #[inline(always)]
 fn sums_of(rows: &[f32], length: usize, means: Option<[f32; ROWS]>) -> Native {
+    let last = rows.len() / length - 1;
+    // Rows that a tile lacks are its last one once more.
+    let rows: [&[f32]; ROWS] = core::array::from_fn(|r| &rows[r.min(last) * length..][..length]);
+    let centres = means.unwrap_or_default().map(Native::splat);
+    let term = |x: Native, r: usize| {
+        let d = x.sub(centres[r]);
+        if means.is_some() {
+            d.mul(d)
+        } else {
+            x
+        }
+    };
     let mut tree = TreeSum::new();
     for at in (0..length).step_by(BLOCK) {
         let end = length.min(at + BLOCK);
+        let [(a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)] = rows.map(|row| row[at..end].as_chunks::<4>());
         let mut sums = [Native::splat(0.0); ROWS];
-        for (r, (row, sum)) in rows.chunks_exact(length).zip(&mut sums).enumerate() {
-            let mean = means.map_or(0.0, |means| means[r]);
-            let centre = Native::splat(mean);
-            let term = |x: Native| {
-                let d = x.sub(centre);
-                if means.is_some() {
-                    d.mul(d)
-                } else {
-                    x
-                }
-            };
-            let (fours, rest) = row[at..end].as_chunks::<4>();
-            let mut s = Native::splat(0.0);
-            for x in fours {
-                s = s.add(term(Native::load(x)));
+        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+            for (r, x) in [a, b, c, d].into_iter().enumerate() {
+                sums[r] = sums[r].add(term(Native::load(x), r));
             }
-            if !rest.is_empty() {
+        }
+        if !a_rest.is_empty() {
+            for (r, rest) in [a_rest, b_rest, c_rest, d_rest].into_iter().enumerate() {
                 // Lanes without an element add +0.
-                s = s.add(term(last_of(rest, mean)));
+                sums[r] = sums[r].add(term(last_of(rest, means.unwrap_or_default()[r]), r));
             }
-            *sum = s;
         }
         let [a, b, c, d] = Native::transpose(sums);
         tree.push(a.add(c).add(b.add(d)));
@@ -113,40 +125,37 @@ impl LayerNorm<'_> {
     #[inline(never)]
     fn row(&self, x: &[f32], y: &mut [f32], mean: f32, r: f32) -> bool {
         let (mean, r) = (Native::splat(mean), Native::splat(r));
-        // An absent weight is 1 and an absent bias -0, which change nothing.
-        let (one, nothing) = (Native::splat(1.0), Native::splat(-0.0));
         let value = |x: Native, weight: Native, bias: Native| x.sub(mean).mul(r).mul(weight).add(bias);
-        let (x_fours, x_rest) = x.as_chunks::<4>();
-        let (fours, rest) = y.as_chunks_mut::<4>();
-        // A sum of all elements is NaN where one of them is.
-        let mut check = Native::splat(0.0);
-        if let (Some(weight), Some(bias)) = (self.weight, self.bias) {
-            let affine = weight.as_chunks::<4>().0.iter().zip(bias.as_chunks::<4>().0);
-            for ((to, x), (weight, bias)) in fours.iter_mut().zip(x_fours).zip(affine) {
-                let y = value(Native::load(x), Native::load(weight), Native::load(bias));
-                check = check.add(y);
-                y.store(to);
+        // A sum of all elements is NaN where one of them is; two of them, since each addition waits for the one before.
+        let mut checks = [Native::splat(0.0); 2];
+        let blocks = x.chunks(BLOCK).zip(y.chunks_mut(BLOCK));
+        for (block, (x, y)) in blocks.enumerate() {
+            let part = block * BLOCK..block * BLOCK + x.len();
+            let weight = self.weight.map_or(&ONES[..x.len()], |weight| &weight[part.clone()]);
+            let bias = self.bias.map_or(&NOTHING[..x.len()], |bias| &bias[part]);
+            let (eights, rest) = y.as_chunks_mut::<8>();
+            let inputs = x.as_chunks::<8>().0.iter().zip(weight.as_chunks::<8>().0).zip(bias.as_chunks::<8>().0);
+            for (to, ((x, weight), bias)) in eights.iter_mut().zip(inputs) {
+                let [x, weight, bias] = [x, weight, bias].map(halves);
+                let y = [0, 1].map(|i| value(x[i], weight[i], bias[i]));
+                for ((check, y), to) in checks.iter_mut().zip(y).zip(to.as_chunks_mut().0) {
+                    *check = check.add(y);
+                    y.store(to);
+                }
             }
-        } else {
-            let weights = self.weight.unwrap_or_default().as_chunks::<4>().0;
-            let biases = self.bias.unwrap_or_default().as_chunks::<4>().0;
-            for (i, (to, x)) in fours.iter_mut().zip(x_fours).enumerate() {
-                let weight = weights.get(i).map_or(one, Native::load);
-                let bias = biases.get(i).map_or(nothing, Native::load);
-                let y = value(Native::load(x), weight, bias);
-                check = check.add(y);
-                y.store(to);
+            let done = x.len() - rest.len();
+            for (i, to) in rest.chunks_mut(4).enumerate() {
+                let part = done + 4 * i..done + 4 * i + to.len();
+                let y = value(
+                    last_of(&x[part.clone()], 0.0),
+                    last_of(&weight[part.clone()], 1.0),
+                    last_of(&bias[part], 0.0),
+                );
+                checks[0] = checks[0].add(y);
+                to.copy_from_slice(&y.to_array()[..to.len()]);
             }
         }
-        let done = x.len() - x_rest.len();
-        if !rest.is_empty() {
-            let weight = self.weight.map_or(one, |weight| last_of(&weight[done..], 1.0));
-            let bias = self.bias.map_or(nothing, |bias| last_of(&bias[done..], 0.0));
-            let y = value(last_of(x_rest, 0.0), weight, bias);
-            check = check.add(y);
-            rest.copy_from_slice(&y.to_array()[..rest.len()]);
-        }
-        check.to_array().iter().any(|sum| sum.is_nan())
+        checks[0].add(checks[1]).to_array().iter().any(|sum| sum.is_nan())
     }
 
     /// Where a row begins.
