@@ -6,6 +6,7 @@ import {
   gaussian,
   gumbel,
   type Normalize,
+  type Score,
   sample,
   scaledDot,
   sparsemax,
@@ -78,11 +79,17 @@ const weighGumbel: Weigh = ({ exact, error }, i) => {
 interface PoolingCase extends Work {
   readonly name: string;
   readonly words: string;
+  readonly score?: Score;
+  /** The score in float64, of one query and all keys. */
+  readonly scoresOf?: (query: Float32Array, keys: readonly Float32Array[]) => Scores;
   readonly normalize?: Normalize;
   readonly weigh?: Weigh;
 }
 
-function dotCase({ normalize, weigh = weighSoftmax, ...named }: PoolingCase): BenchCase {
+const scaledDots = (query: Float32Array, keys: readonly Float32Array[]) => dots(query, keys, 1 / Math.sqrt(DIM));
+
+function pooled(given: PoolingCase): BenchCase {
+  const { score = scaledDot(), scoresOf = scaledDots, normalize, weigh = weighSoftmax, ...named } = given;
   return operatorCase(named, () => {
     const operands = {
       query: painted(1, [Q_LEN, DIM]),
@@ -93,12 +100,12 @@ function dotCase({ normalize, weigh = weighSoftmax, ...named }: PoolingCase): Be
       operands,
       out: [Q_LEN, DIM],
       start: ({ query, key, value }, options) => {
-        return () => attentionPooling(query, key, value, { score: scaledDot(), normalize, ...options });
+        return () => attentionPooling(query, key, value, { score, normalize, ...options });
       },
       *compare(got) {
         const keys = Array.from({ length: KV_LEN }, (_, j) => rowOf(operands.key, j));
         for (const i of spread(Q_LEN)) {
-          const { weights, error } = weigh(dots(rowOf(operands.query, i), keys, 1 / Math.sqrt(DIM)), i);
+          const { weights, error } = weigh(scoresOf(rowOf(operands.query, i), keys), i);
           yield* weighted(got, i * DIM, weights, (j) => rowOf(operands.value, j), error);
         }
       },
@@ -108,7 +115,15 @@ function dotCase({ normalize, weigh = weighSoftmax, ...named }: PoolingCase): Be
 
 const sized = (words: string): string => `${words}, ${Q_LEN} queries x ${KV_LEN} keys x ${DIM}`;
 
-const DOTS = [
+const WIDTH = 4;
+
+/** Minus half the squared distance, in widths. */
+function gaussians(query: Float32Array, keys: readonly Float32Array[]): Scores {
+  const exact = keys.map((key) => -query.reduce((sum, x, d) => sum + (x - key[d]!) ** 2, 0) / (2 * WIDTH ** 2));
+  return { exact, error: 69 * U * Math.max(...exact.map(Math.abs)) };
+}
+
+const CASES: readonly PoolingCase[] = [
   { name: "pool-dot", words: sized("scaled dot, softmax"), flops: 2 * PRODUCT, exponentials: PAIRS },
   // Values of keys without weight are not added: what is left are the scores.
   { name: "pool-top-k", words: sized("topK(32)"), flops: PRODUCT, normalize: topK(32), weigh: weighTopK(32) },
@@ -126,44 +141,14 @@ const DOTS = [
     ...{ flops: 2 * PRODUCT + PAIRS * 2 * 50, exponentials: PAIRS, divisions: PAIRS * 5 },
     ...{ normalize: gumbel({ seed: SEED }), weigh: weighGumbel },
   },
-];
-
-const WIDTH = 4;
-
-const gaussianCase = operatorCase(
   {
     name: "pool-gaussian",
     words: sized("gaussian, sum"),
     // A difference, a square and its sum for every score.
     ...{ flops: 1.5 * PRODUCT + PRODUCT, exponentials: PAIRS },
+    ...{ score: gaussian({ width: WIDTH }), scoresOf: gaussians },
   },
-  () => {
-    const operands = {
-      query: painted(1, [Q_LEN, DIM]),
-      key: painted(2, [KV_LEN, DIM]),
-      value: painted(3, [KV_LEN, DIM]),
-    };
-    return {
-      operands,
-      out: [Q_LEN, DIM],
-      start: ({ query, key, value }, options) => {
-        return () => attentionPooling(query, key, value, { score: gaussian({ width: WIDTH }), ...options });
-      },
-      *compare(got) {
-        for (const i of spread(Q_LEN)) {
-          const q = rowOf(operands.query, i);
-          const exact = Array.from({ length: KV_LEN }, (_, j) => {
-            const k = rowOf(operands.key, j);
-            return -q.reduce((sum, x, d) => sum + (x - k[d]!) ** 2, 0) / (2 * WIDTH ** 2);
-          });
-          const scores = { exact, error: 69 * U * Math.max(...exact.map(Math.abs)) };
-          const { weights, error } = weighSoftmax(scores, i);
-          yield* weighted(got, i * DIM, weights, (j) => rowOf(operands.value, j), error);
-        }
-      },
-    };
-  },
-);
+];
 
 const MANY = 8192;
 const FEW = 4;
@@ -199,4 +184,4 @@ const cosineCase = operatorCase(
   },
 );
 
-export const POOLING: readonly BenchCase[] = [...DOTS.map(dotCase), gaussianCase, cosineCase];
+export const POOLING: readonly BenchCase[] = [...CASES.map(pooled), cosineCase];

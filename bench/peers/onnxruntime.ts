@@ -1,27 +1,10 @@
 /** onnxruntime in wasm and natively: the same graphs on one thread. */
-import { encodeModel, type Value } from "../../tests/compat/onnx-model.ts";
+import type { Value } from "../../tests/compat/onnx-model.ts";
+import { type OnnxRuntime, openSession } from "../../tests/compat/onnx-session.ts";
 import type { Placed } from "../case.ts";
 import { attentionGraphs } from "./onnx-attention.ts";
 import { type Feed, feed, type Graph, type GraphChoice, int64, node } from "./onnx-graph.ts";
 import type { Choice, Task } from "./task.ts";
-
-interface OrtTensor {
-  readonly data: unknown;
-}
-
-/** What is used of onnxruntime's interface, which is the same in both packages. */
-export interface OnnxRuntime {
-  readonly InferenceSession: {
-    create(
-      model: Uint8Array,
-      options: object,
-    ): Promise<{
-      run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>;
-      release(): Promise<void>;
-    }>;
-  };
-  readonly Tensor: new (type: Feed["type"], data: Feed["data"], dims: readonly number[]) => OrtTensor;
-}
 
 /** Where Attention became one of ONNX's own operators. */
 const OPSET = 23;
@@ -86,21 +69,18 @@ function graphsOf(task: Task): readonly GraphChoice[] {
 async function place(ort: OnnxRuntime, options: object, graph: Graph): Promise<Placed> {
   const { nodes, inputs, constants = {}, read } = graph;
   const declared = Object.entries(inputs).map(([name, { type }]): Value => ({ name, type }));
-  const model = encodeModel({
+  const model = {
     opset: OPSET,
     nodes,
     inputs: declared,
-    outputs: [{ name: "out", type: "float32" }],
+    outputs: [{ name: "out", type: "float32" as const }],
     constants: Object.entries(constants).map(([name, each]) => ({ name, ...each })),
-  });
-  const session = await ort.InferenceSession.create(model, { ...options, logSeverityLevel: 4 });
-  const feeds = Object.fromEntries(
-    Object.entries(inputs).map(([name, { type, data, shape }]) => [name, new ort.Tensor(type, data, shape)]),
-  );
+  };
+  const session = await openSession(ort, model, inputs, options);
   let last = new Float32Array();
   return {
     async call() {
-      const { out } = await session.run(feeds);
+      const { out } = await session.run();
       last = out!.data as Float32Array<ArrayBuffer>;
     },
     result: () => (read ? read(last) : last),

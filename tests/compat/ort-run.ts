@@ -2,28 +2,9 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Plain } from "./arrays.ts";
-import { type ElementType, encodeModel } from "./onnx-model.ts";
+import type { ElementType } from "./onnx-model.ts";
+import { type OnnxRuntime, openSession } from "./onnx-session.ts";
 import type { InputName, OrtCase, OrtResult } from "./ort-cases.ts";
-
-interface OrtTensor {
-  data: Plain["data"];
-  dims: number[];
-  type: string;
-}
-
-/** What is used of onnxruntime-node, which is not among the project's own packages. */
-interface OnnxRuntime {
-  InferenceSession: {
-    create(
-      model: Uint8Array,
-      options: object,
-    ): Promise<{
-      run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>;
-      release(): Promise<void>;
-    }>;
-  };
-  Tensor: new (type: string, data: Plain["data"], dims: readonly number[]) => OrtTensor;
-}
 
 const folder = new URL("ort/", import.meta.url);
 
@@ -57,7 +38,7 @@ export async function runThere(ort: OnnxRuntime, { op, attributes, inputs, outpu
   const type = inputs.query.dtype as ElementType;
   const taken = INPUTS[op].map((name) => (name !== null && inputs[name] ? name : ""));
   const given = INPUTS[op].filter((name) => name !== null).filter((name) => inputs[name] !== undefined);
-  const model = encodeModel({
+  const model = {
     opset: 21,
     nodes: [
       {
@@ -75,18 +56,15 @@ export async function runThere(ort: OnnxRuntime, { op, attributes, inputs, outpu
     ],
     inputs: given.map((name) => ({ name, type: inputs[name]!.dtype as ElementType })),
     outputs: OUTPUTS.filter((name) => outputs.includes(name)).map((name) => ({ name, type })),
-  });
-  const session = await ort.InferenceSession.create(model, { logSeverityLevel: 4 });
+  };
+  const operands = Object.entries(inputs).map(([name, { data, shape, dtype }]) => [name, { type: dtype, data, shape }]);
+  const session = await openSession(ort, model, Object.fromEntries(operands));
   try {
-    const feeds = Object.entries(inputs).map(([name, { data, shape, dtype }]) => [
-      name,
-      new ort.Tensor(dtype, data, shape),
-    ]);
-    const results = await session.run(Object.fromEntries(feeds) as Record<string, OrtTensor>);
+    const results = await session.run();
     return Object.fromEntries(
       Object.entries(results).map(([name, { data, dims, type: given }]) => [
         name,
-        { data, shape: [...dims], dtype: given } as Plain,
+        { data: data as Plain["data"], shape: [...dims], dtype: given } as Plain,
       ]),
     );
   } finally {
