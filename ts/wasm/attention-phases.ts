@@ -135,17 +135,15 @@ function runAtOnce(instance: WasmInstance, memory: LinearMemory, block: number, 
   const base = block >>> 2;
   const { u32 } = memory.views();
   if (room === 0 || mayBeShared(instance, u32, base)) return false;
-  const mark = scratch.mark();
-  u32[base + SCRATCH] = scratch.allocate(room, caller);
+  u32[base + SCRATCH] = scratch.roomAddress;
   u32[base + SCRATCH_BYTE_LENGTH] = room;
-  let status: number;
-  try {
-    status = statusOfTiles(instance, KIND_ATTENTION, PHASE_ALL, block, 0, 0, 0, caller);
-  } finally {
-    scratch.release(mark);
-  }
+  const status = statusOfTiles(instance, KIND_ATTENTION, PHASE_ALL, block, 0, 0, 0, caller);
   if (status === STATUS_SCRATCH) return false;
   if (status !== 0) throw refused(instance, status, caller);
+  // What was used counts, as if it had been asked for.
+  const mark = scratch.mark();
+  scratch.allocate(u32[base + PLAN_SCRATCH_BYTE_LENGTH]!, caller);
+  scratch.release(mark);
   return true;
 }
 

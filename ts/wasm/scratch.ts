@@ -32,10 +32,14 @@ export class Scratch {
     return this.#position;
   }
 
-  /** Bytes that {@link allocate} gives without asking the heap for more. */
+  /** Bytes that {@link allocate} gives without asking the heap for more, and where they begin. */
   get room(): number {
     const chunk = this.#chunks.at(-1);
     return chunk === undefined ? 0 : chunk.base + chunk.size - this.#position;
+  }
+  get roomAddress(): number {
+    const chunk = this.#chunks.at(-1);
+    return chunk === undefined ? this.#memory.emptyAddress : chunk.address + (this.#position - chunk.base);
   }
 
   /** The place to {@link release} to. */

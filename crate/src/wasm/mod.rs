@@ -165,6 +165,7 @@ fn run_attention(phase: u32, args: u32, pass: u32, range: Range<u32>, thread: u3
             merge_tiles(&spec, &plan, &scratch, &splits, &mut outputs, pass, range);
         }
         PHASE_ALL => {
+            args.write_plan(&spec, &plan)?;
             for pass in 0..plan.passes as u32 {
                 pack(&spec, &plan, &scratch, pass, 0..plan.pack_tiles() as u32);
                 attend(&spec, &plan, &scratch, &mut outputs, pass, 0..u32::MAX);
