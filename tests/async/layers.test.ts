@@ -1,7 +1,7 @@
 // The twins of a layer's methods: the same bits, one after the other, while the layer may be disposed of or lent weights changed.
 import { attentionAsync, type Engine, type Progress, Tensor } from "saccade";
 import * as nn from "saccade/nn";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { counted } from "../worker/cases.ts";
 import { type LayerCase, layerCases } from "../worker/layer-cases.ts";
 import { outcomeOf, same } from "../worker/same.ts";
@@ -58,6 +58,34 @@ describe("twins of methods", () => {
     for (const index of [0, 2]) same(await pending[index], expected, "out");
     expect(seen.at(-1)!.done).toBe(seen.at(-1)!.total);
     expect(engine.stats().liveBytes).toBe(live);
+  });
+
+  it("a recurrence is cut where it is long, in both directions and for rows of any length", async () => {
+    const engine = engines[0]!;
+    const hidden = 32;
+    const names = ["l0", "l0_reverse", "l1", "l1_reverse"];
+    const weights = Object.fromEntries(
+      names.flatMap((name, index) => [
+        [`weight_ih_${name}`, counted(3 * hidden, index < 2 ? 3 : 2 * hidden)],
+        [`weight_hh_${name}`, counted(3 * hidden, hidden)],
+        [`bias_hh_${name}`, counted(3 * hidden)],
+      ]),
+    );
+    using gru = new nn.GRU(weights, { engine });
+    const { liveBytes } = engine.stats();
+    const now = vi.spyOn(performance, "now").mockImplementation(() => now.mock.calls.length * 6);
+    for (const [shape, options] of [
+      [[3, 2500, 3], { h0: counted(4, 3, hidden), lengths: [2500, 1600, 0] }],
+      [[4000, 3], {}],
+    ] as const) {
+      const x = counted(...shape);
+      let told = 0;
+      const result = await gru.forwardAsync(x, { ...options, onProgress: () => (told += 1) });
+      same(result, gru.forward(x, options), "forward");
+      expect(told).toBeGreaterThan(16);
+    }
+    now.mockRestore();
+    expect(engine.stats().liveBytes).toBe(liveBytes);
   });
 
   it("read what they are given before they return, and keep what they write for themselves", async () => {

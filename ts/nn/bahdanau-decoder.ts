@@ -25,7 +25,7 @@ import { afterwards, recordingOf } from "../wasm/job.ts";
 import { inSession, type ResultSlot } from "../wasm/operator.ts";
 import { sliceView, type TensorView } from "../wasm/view.ts";
 import { type AdditiveWeights, type HeldScore, holdAdditive, readAdditive } from "./additive.ts";
-import { type CellWeights, captureCell, holdCell, runCell } from "./gru.ts";
+import { type CellWeights, captureCell, holdCell, runCell } from "./gru-cell.ts";
 import { Held, holding } from "./held.ts";
 import { LayerWeights, type StateDict } from "./state-dict.ts";
 

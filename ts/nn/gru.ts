@@ -17,11 +17,10 @@ import { type NamedView, proveApart } from "../layout/overlap.ts";
 import { plainOf } from "../layout/results.ts";
 import { shapeError } from "../layout/shape.ts";
 import { type CapturedTensor, captureTensor } from "../layout/tensor-like.ts";
-import { runLinear } from "../linear.ts";
-import { proveVector } from "../projected-attention.ts";
 import type { PlainTensor, TensorInput } from "../tensor.ts";
-import { inSession, type Session, type Slot } from "../wasm/operator.ts";
+import { inSession } from "../wasm/operator.ts";
 import type { TensorView } from "../wasm/view.ts";
+import { type CellWeights, captureCell, holdCell, runCell } from "./gru-cell.ts";
 import { Held, holding } from "./held.ts";
 import { LayerWeights, type StateDict } from "./state-dict.ts";
 
@@ -52,96 +51,6 @@ export interface GRUResult {
   readonly output: PlainTensor<"float32">;
   /** The last states, in the shape of `h0`: layer by layer, of each the forward direction and then the backward one. */
   readonly hn: PlainTensor<"float32">;
-}
-
-/** Weights of one direction of one layer; the gates r, z, n lie one behind the other in the first axis. */
-export interface CellWeights<T> {
-  /** `[3 * hidden, in]`. */
-  readonly ih: T;
-  /** `[3 * hidden, hidden]`. */
-  readonly hh: T;
-  readonly biasIh: T | undefined;
-  readonly biasHh: T | undefined;
-}
-
-/** Reads the weights of a cell by PyTorch's names, which end in `suffix`, and proves their shapes. */
-export function captureCell(
-  weights: LayerWeights,
-  suffix: string,
-  inputSize: number | undefined,
-  hiddenSize: number | undefined,
-  caller: string,
-): CellWeights<CapturedTensor> {
-  const capture = (name: string): CapturedTensor =>
-    captureTensor(weights.required(name + suffix), caller, weights.nameOf(name + suffix));
-  const maybe = (name: string): CapturedTensor | undefined => (weights.has(name + suffix) ? capture(name) : undefined);
-  const ih = capture("weight_ih");
-  const hh = capture("weight_hh");
-  const hidden = hiddenSize ?? hh.shape[1];
-  const matrix = ({ name, shape }: CapturedTensor, inner: number | undefined, what: string): void => {
-    if (shape.length === 2 && hidden !== undefined && hidden > 0 && shape[0] === 3 * hidden && shape[1] === inner)
-      return;
-    const expected = hidden === undefined ? what : `[${3 * hidden}, ${inner}] (${what})`;
-    throw shapeError(caller, `${name}.shape is [${shape.join(", ")}]; expected ${expected}`);
-  };
-  matrix(hh, hidden, "3 * hidden, hidden");
-  const inner = inputSize ?? ih.shape[1];
-  if (inner === 0) throw shapeError(caller, `${ih.name}.shape[1] is 0; expected at least 1`);
-  matrix(ih, inner, "3 * hidden, in");
-  const cell = { ih, hh, biasIh: maybe("bias_ih"), biasHh: maybe("bias_hh") };
-  proveVector(`${weights.nameOf("bias_ih")}${suffix}`, cell.biasIh, 3 * hidden!, caller);
-  proveVector(`${weights.nameOf("bias_hh")}${suffix}`, cell.biasHh, 3 * hidden!, caller);
-  return cell;
-}
-
-/** Holds the weights of a cell. */
-export function holdCell(held: Held, { ih, hh, biasIh, biasHh }: CellWeights<CapturedTensor>): CellWeights<TensorView> {
-  return {
-    ih: held.hold(ih),
-    hh: held.hold(hh),
-    biasIh: biasIh && held.hold(biasIh),
-    biasHh: biasHh && held.hold(biasHh),
-  };
-}
-
-/** Where a cell stands among directions and states, and its sizes. */
-interface CellPlace {
-  readonly batch: number;
-  readonly time: number;
-  readonly direction: number;
-  readonly directions: number;
-  readonly state: number;
-  readonly states: number;
-}
-
-/** What a cell reads and writes. */
-interface CellSlots {
-  /** `[batch, time, in]`. */
-  readonly x: Slot;
-  /** `[batch, time, 3 * hidden]`: room for the projections. */
-  readonly projections: Slot;
-  /** `[states, batch, hidden]`. */
-  readonly h0: Slot | undefined;
-  readonly lengths: Slot | undefined;
-  /** `[batch, time, directions * hidden]`. */
-  readonly output: Slot | undefined;
-  /** `[states, batch, hidden]`. */
-  readonly hn: Slot;
-}
-
-/** Runs one direction of one layer inside a session. */
-export function runCell(session: Session, cell: CellWeights<TensorView>, place: CellPlace, slots: CellSlots): void {
-  const { batch, time, direction, directions, state, states } = place;
-  if (batch === 0) return;
-  const { x, projections, h0, lengths, output, hn } = slots;
-  const weights = { weight: session.input(cell.ih), bias: cell.biasIh && session.input(cell.biasIh) };
-  runLinear(session, { x, ...weights }, projections);
-  const hh = session.input(cell.hh);
-  session.run("gru", {
-    integers: [batch, time, hh.shape[1]!, direction, directions, direction, states, state],
-    inputs: [projections, hh, cell.biasHh && session.input(cell.biasHh), h0, lengths],
-    outputs: [output, hn],
-  });
 }
 
 const LAYER = "GRU";
@@ -270,7 +179,7 @@ export class GRU {
       const output = session.result(destination);
       const hn = session.result(resolveDestination(undefined, stateShape, "float32", instance, caller));
       const projections = session.temporary([batch, time, 3 * hiddenSize]);
-      const common = { projections, h0: h0 && session.input(h0), lengths: lengths && session.list(lengths.values), hn };
+      const common = { projections, h0: h0 && session.input(h0), lengths: lengths?.values, hn };
       // A layer reads what the one before it left; two places take turns.
       const between = this.numLayers > 1 ? [session.temporary(shape), session.temporary(shape)] : [];
       let input = session.input(view);
