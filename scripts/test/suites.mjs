@@ -10,7 +10,8 @@ import { toolchainEnvironment } from "../setup/toolchain.mjs";
 export const SUITES = {
   node: { title: "Node.js (vitest)", run: runVitest },
   cargo: { title: "native (cargo test)", run: runCargo },
-  browsers: { title: "browsers", run: runBrowsers },
+  browsers: { title: "browsers", run: (options) => runEngines("browser", options) },
+  engines: { title: "Deno and Bun", run: (options) => runEngines("engines", options) },
 };
 
 /** @returns {Promise<Count>} */
@@ -65,17 +66,17 @@ export function countCargo(lines) {
 }
 
 /** @returns {Promise<Count>} */
-async function runBrowsers({ env }) {
+async function runEngines(folder, { env }) {
   const lines = [];
-  const runner = join(ROOT, "tests/browser/run.mjs");
+  const runner = join(ROOT, "tests", folder, "run.mjs");
   const code = await stream(process.execPath, [runner], { cwd: ROOT, env, onLine: (line) => lines.push(line) });
-  const count = countBrowsers(lines);
+  const count = countEngines(lines);
   return count ? settle(count, code) : noReport(code);
 }
 
 /** The runner's own sum, in which an engine that is absent is skipped. @param {string[]} lines @returns {Count | undefined} */
-export function countBrowsers(lines) {
-  const results = lines.map((line) => /^browsers: (\d+) passed, (\d+) failed, (\d+) skipped/.exec(line));
+export function countEngines(lines) {
+  const results = lines.map((line) => /^(?:browsers|engines): (\d+) passed, (\d+) failed, (\d+) skipped/.exec(line));
   return sum(results.filter(Boolean).map((found) => found.slice(1, 4).map(Number)));
 }
 

@@ -132,6 +132,32 @@ describe("a thread that", () => {
     });
   });
 
+  it("lives on after it has been ended disturbs nobody", async () => {
+    const all: Worker[] = [];
+    const createWorker = () => {
+      const made = worker("dawdles");
+      all.push(made);
+      const terminate = made.terminate.bind(made);
+      // As in Deno: said to be gone, and there for a while.
+      return Object.assign(made, {
+        terminate() {
+          made.emit("exit", 1);
+          setTimeout(terminate, 2000);
+          return Promise.resolve(1);
+        },
+      });
+    };
+    await withEngine({ threads: 3, createWorker }, async (engine) => {
+      for (let i = 0; i < 20; i++) {
+        works(engine);
+        await until(() => engine.stats().threads === 3);
+        works(engine);
+        all.at(-1)!.terminate();
+      }
+    });
+    expect(all).toHaveLength(21);
+  });
+
   it("does not start leaves the engine with fewer threads, and says why", async () => {
     await withEngine({ threads: 2, createWorker: () => worker("throws") }, (engine) => {
       expect(engine.stats()).toMatchObject({ threads: 1, threadsReason: "worker-error" });

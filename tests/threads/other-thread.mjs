@@ -1,4 +1,4 @@
-// The package's thread with something in its way, as workerData says: it counts, fails, hangs, or never answers.
+// The package's thread with something in its way, as workerData says: it counts, dawdles, fails, hangs, or never answers.
 import { parentPort, workerData } from "node:worker_threads";
 import { pauses } from "./delays.mjs";
 
@@ -8,6 +8,7 @@ const pause = new Int32Array(new SharedArrayBuffer(4));
 const dawdle = pauses(thread);
 
 const before = {
+  dawdles: dawdle,
   fails() {
     throw new Error("this thread fails");
   },
@@ -37,5 +38,5 @@ else {
     };
     return { exports: { ...exports, run } };
   };
-  await import(new URL("../../dist/thread-node.js", import.meta.url).href);
+  await import("saccade/thread");
 }

@@ -21,8 +21,9 @@ export function watch({ Tensor }: Library, engine: Engine): Watch {
   ]);
   let jobs: string[] = [];
   const { notify } = Atomics;
-  Atomics.notify = ((array: Int32Array, index: number, count: number) => {
-    if (index === SEQUENCE) {
+  Atomics.notify = ((array: Int32Array, index: number, count?: number) => {
+    // Without a count it is a thread that is to end.
+    if (index === SEQUENCE && count !== undefined) {
       const { kind, block } = readJob(array);
       const words = new Uint32Array(anything.view().buffer);
       const number = words[(block + OPERATOR_OFFSETS[1]!) >>> 2]!;

@@ -11,5 +11,6 @@ import { live } from "../threads/thread.ts";
 parentPort?.on("message", (data: StartMessage) => {
   if (data?.saccade !== "start") return;
   live(data, (message) => parentPort?.postMessage(message));
-  parentPort?.close();
+  // Ends the worker: nothing else keeps it. Deno has no `close` here.
+  parentPort?.unref();
 });

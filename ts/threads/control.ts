@@ -23,14 +23,29 @@ const PASS = 51;
 const TILES = 52;
 const TILES_PER_CHUNK = 53;
 const CHUNKS = 54;
-/** One word per further thread: where it is in its life. */
-export const STATES = 64;
+const WORDS = 64;
 
-/** A thread that has not answered yet, takes chunks, has ended by itself, or has failed. */
+/** A block that nothing can be taken from. */
+export function newControl(): Int32Array {
+  const control = new Int32Array(new SharedArrayBuffer(4 * WORDS));
+  close(control);
+  return control;
+}
+
+/**
+ * Words of a block that each thread has to itself, and its successor another one: where it is in its life, and whether it
+ * must take nothing any more. A thread says that it works before it looks whether it may, and who retires it looks the
+ * other way round: so one of both knows, even of a thread that lives on for a while after it has been ended.
+ */
+export const STATE = 0;
+export const RETIRED = 1;
+
+/** A thread that has not answered yet, waits for a job, takes chunks, has ended by itself, or has failed. */
 export const STARTING = 0;
 export const READY = 1;
-export const ENDED = 2;
-export const THREW = 3;
+export const WORKING = 2;
+export const ENDED = 3;
+export const THREW = 4;
 
 const CHUNK_BITS = 10;
 const CHUNK_MASK: number = (1 << CHUNK_BITS) - 1;
@@ -47,6 +62,8 @@ export interface StartMessage {
   readonly operators: WebAssembly.Module | undefined;
   readonly memory: WebAssembly.Memory;
   readonly control: SharedArrayBuffer;
+  /** The thread's own block. */
+  readonly life: SharedArrayBuffer;
   /** Its number, from 1: the calling thread is 0. */
   readonly thread: number;
   /** The end of its stack, which grows downwards. */

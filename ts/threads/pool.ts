@@ -15,10 +15,9 @@ import {
   finish,
   type Job,
   MOST_CHUNKS,
+  newControl,
   publish,
-  READY,
   SEQUENCE,
-  STATES,
   STATUS,
   take,
 } from "./control.ts";
@@ -66,7 +65,7 @@ export class Pool implements TilePool {
     this.#instance = parts.instance;
     this.#exports = parts.instance.exports;
     this.#parts = parts;
-    this.#control = newControl(threads);
+    this.#control = newControl();
     this.#slots = new Array(threads - 1).fill(undefined);
   }
 
@@ -77,9 +76,7 @@ export class Pool implements TilePool {
   }
 
   get inUse(): number {
-    let ready = 1;
-    for (let i = 0; i < this.#slots.length; i++) if (this.#state(i) === READY) ready += 1;
-    return ready;
+    return 1 + this.#slots.filter((slot) => slot?.isReady).length;
   }
 
   get reason(): ThreadReason | undefined {
@@ -202,7 +199,7 @@ export class Pool implements TilePool {
       for (const slot of slots) slot?.freeStack(memory);
     });
     this.#slots = new Array(this.threads - 1).fill(undefined);
-    this.#control = newControl(this.threads);
+    this.#control = newControl();
     return new SaccadeError(
       "ERR_SACCADE_TIMEOUT",
       `${caller}: another thread has not answered for too long (${missing} of ${this.#chunks} chunks after ${waited} ms); ` +
@@ -226,26 +223,18 @@ export class Pool implements TilePool {
     }
   }
 
-  #state(index: number): number {
-    return Atomics.load(this.#control, STATES + index);
-  }
-
   /** Starts a thread in every place where none lives, or one that cannot run operators where they are asked for. */
   #fill(operators: boolean): void {
     if (this.#disposed) return;
     for (let i = 0; i < this.#slots.length; i++) {
       const slot = this.#slots[i];
       if (slot?.isTaken && (slot.hasOperators || !operators || slot.reason !== undefined)) continue;
+      // Its successor computes with what it has computed with.
+      if (slot?.retire() === false) continue;
       slot?.end();
       this.#slots[i] = new Slot({ ...this.#parts, control: this.#control }, i + 1, slot?.stack);
     }
   }
-}
-
-function newControl(threads: number): Int32Array {
-  const control = new Int32Array(new SharedArrayBuffer(4 * (STATES + threads)));
-  close(control);
-  return control;
 }
 
 /** The main thread of a page may not wait. */

@@ -6,7 +6,17 @@
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { LinearMemory } from "../wasm/memory.ts";
 import { isRefusedByPolicy, noteRefusedByPolicy } from "./availability.ts";
-import { ENDED, STATES, type StartMessage, THREW, type ThreadMessage } from "./control.ts";
+import {
+  ENDED,
+  READY,
+  RETIRED,
+  SEQUENCE,
+  STATE,
+  type StartMessage,
+  THREW,
+  type ThreadMessage,
+  WORKING,
+} from "./control.ts";
 import type { ThreadReason } from "./reason.ts";
 
 /** What a thread runs in: a `Worker` of the web or of `node:worker_threads`, or anything that behaves like one. */
@@ -33,6 +43,11 @@ export interface SlotParts {
 
 /** A worker that has not answered after this long is no longer waited for. */
 const HANDSHAKE_MS = 5000;
+/**
+ * A worker that has been ended may go on for a while (Deno stops it after two seconds): if it has not said by then that it
+ * is done with its chunk, it never will.
+ */
+const LAST_BREATH_MS = 3000;
 const STACK_BYTE_LENGTH = 65536;
 
 /** What workers of Node have beside the rest. */
@@ -54,7 +69,8 @@ export class Slot {
   /** Address of its stack. */
   readonly stack: number;
   readonly #control: Int32Array;
-  readonly #state: number;
+  readonly #life = new Int32Array(new SharedArrayBuffer(8));
+  #retired = 0;
   #worker: ThreadWorker | undefined;
   #reason: ThreadReason | undefined;
   #ready = false;
@@ -64,8 +80,6 @@ export class Slot {
   constructor(parts: SlotParts, thread: number, stack: number | undefined) {
     this.#control = parts.control;
     this.hasOperators = parts.instance.operatorsModule !== undefined;
-    this.#state = STATES + thread - 1;
-    Atomics.store(this.#control, this.#state, 0);
     this.stack = stack ?? parts.instance.memory("threads").take(STACK_BYTE_LENGTH, "threads");
     this.answered = new Promise((resolve) => {
       this.#settle = resolve;
@@ -86,8 +100,29 @@ export class Slot {
 
   /** Whether a thread lives in this place, or none can: one that has ended or failed at its work makes room for another. */
   get isTaken(): boolean {
-    const state = Atomics.load(this.#control, this.#state);
-    return this.reason !== undefined || (state !== ENDED && state !== THREW);
+    if (this.reason !== undefined) return true;
+    const state = Atomics.load(this.#life, STATE);
+    return this.#retired === 0 && state !== ENDED && state !== THREW;
+  }
+
+  /** Whether it takes chunks when there are some. */
+  get isReady(): boolean {
+    const state = Atomics.load(this.#life, STATE);
+    return this.#retired === 0 && (state === READY || state === WORKING);
+  }
+
+  /**
+   * Says that this thread is to take no chunk any more; whether it certainly takes none, so that what it computes with
+   * (its stack, its part of the scratch memory) can be another's.
+   */
+  retire(): boolean {
+    if (this.#retired === 0) {
+      this.#retired = performance.now();
+      Atomics.store(this.#life, RETIRED, 1);
+      // One that is parked should know.
+      Atomics.notify(this.#control, SEQUENCE);
+    }
+    return Atomics.load(this.#life, STATE) !== WORKING || performance.now() - this.#retired > LAST_BREATH_MS;
   }
 
   /** Gives the stack of a thread that has stopped back. */
@@ -100,7 +135,9 @@ export class Slot {
     this.#settle();
     const worker = this.#worker;
     this.#worker = undefined;
+    this.retire();
     await worker?.terminate();
+    while (!this.retire()) await new Promise((resolve) => unref(setTimeout(resolve, 50)));
   }
 
   #start(parts: SlotParts, thread: number): void {
@@ -109,8 +146,7 @@ export class Slot {
     const lost = (): void => {
       if (this.#worker !== worker) return;
       if (!this.#ready) this.#fail("worker-error");
-      // One that has ended by itself has said so.
-      Atomics.compareExchange(this.#control, this.#state, 1, ENDED);
+      this.retire();
     };
     const heard = (message: ThreadMessage): void => {
       if (message?.saccade === "ready") {
@@ -135,6 +171,7 @@ export class Slot {
       operators: parts.instance.operatorsModule,
       memory: parts.instance.wasmMemory,
       control: parts.control.buffer as SharedArrayBuffer,
+      life: this.#life.buffer,
       thread,
       stack: this.stack + STACK_BYTE_LENGTH,
       idleTimeoutMs: parts.idleTimeoutMs,
@@ -154,9 +191,14 @@ export class Slot {
 
   #fail(reason: ThreadReason): void {
     this.#reason = reason;
-    Atomics.store(this.#control, this.#state, THREW);
+    Atomics.store(this.#life, STATE, THREW);
     this.#settle();
   }
+}
+
+/** What is waited for here must not keep a program of Node from ending. */
+function unref(timer: unknown): void {
+  (timer as { unref?(): void }).unref?.();
 }
 
 function isEmitter(worker: object): worker is ThreadWorker & Emitter {

@@ -10,13 +10,15 @@ import {
   FAILED,
   finish,
   READY,
+  RETIRED,
   readJob,
   SEQUENCE,
-  STATES,
+  STATE,
   type StartMessage,
   THREW,
   type ThreadMessage,
   take,
+  WORKING,
 } from "./control.ts";
 import { importsOf } from "./shared-module.ts";
 
@@ -38,9 +40,9 @@ function link(module: WebAssembly.Module, { memory, stack }: StartMessage): Thre
 /** Lives the life of a thread; gives the message that says what went wrong, if anything did. */
 export function live(start: StartMessage, answer: (message: ThreadMessage) => void): void {
   const control = new Int32Array(start.control);
-  const state = STATES + start.thread - 1;
+  const life = new Int32Array(start.life);
   const fail = (error: unknown): void => {
-    Atomics.store(control, state, THREW);
+    Atomics.store(life, STATE, THREW);
     answer({ saccade: "failed", message: String(error) });
   };
   let attention: ThreadExports;
@@ -52,23 +54,24 @@ export function live(start: StartMessage, answer: (message: ThreadMessage) => vo
     fail(error);
     return;
   }
-  Atomics.store(control, state, READY);
+  Atomics.store(life, STATE, READY);
   answer({ saccade: "ready" });
   for (;;) {
     const sequence = Atomics.load(control, SEQUENCE);
+    Atomics.store(life, STATE, WORKING);
+    if (Atomics.load(life, RETIRED) !== 0) break;
     const error = work(control, attention, operators, start.thread);
     if (error !== undefined) {
       fail(error.cause);
       return;
     }
+    Atomics.store(life, STATE, READY);
     let spins = SPINS;
     while (spins > 0 && Atomics.load(control, SEQUENCE) === sequence) spins -= 1;
     if (spins > 0) continue;
-    if (Atomics.wait(control, SEQUENCE, sequence, start.idleTimeoutMs) === "timed-out") {
-      Atomics.store(control, state, ENDED);
-      return;
-    }
+    if (Atomics.wait(control, SEQUENCE, sequence, start.idleTimeoutMs) === "timed-out") break;
   }
+  Atomics.store(life, STATE, ENDED);
 }
 
 /** Runs chunks until there are none; what the wasm threw, if it did. */
