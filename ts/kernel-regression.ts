@@ -17,8 +17,8 @@ import { runPooling } from "./pooling/run.ts";
 import { boxcar, epanechnikov, gaussian, proveScore, proveWidth, triangular } from "./pooling/score.ts";
 import { resolvePooling } from "./pooling/sizes.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
-import { afterwards } from "./wasm/job.ts";
-import { inSession } from "./wasm/operator.ts";
+import { afterwards, recordingOf } from "./wasm/job.ts";
+import { inSession, type Slot } from "./wasm/operator.ts";
 
 const KERNELS = ["gaussian", "boxcar", "triangular", "epanechnikov"] as const;
 
@@ -79,6 +79,8 @@ export interface FittedWidth {
 }
 
 const MOST_EPOCHS = 2 ** 20;
+/** Samples of which a step is worth sharing. */
+const MANY_SAMPLES = 192;
 
 /** Numbers of a step as the wasm leaves them: width, loss, gradient. */
 const STEP = 3;
@@ -211,12 +213,19 @@ export function fitWidth(xTrain: TensorInput, yTrain: TensorInput, options?: Fit
   const destination = resolveDestination(undefined, [epochs + 1, STEP], "float32", instance, caller);
   const steep = inSession(instance, caller, (session) => {
     const out = session.result(destination);
-    session.run("kernelRegression", {
-      integers: [count, x[1], y[1], epochs],
-      floats: [width, rate],
-      inputs: [session.input(views.x), session.input(views.y)],
-      outputs: [out],
-    });
+    const inputs = [session.input(views.x), session.input(views.y)];
+    const run = (step: number, ...between: readonly Slot[]): void =>
+      session.run("kernelRegression", {
+        ...{ integers: [count, x[1], y[1], epochs, step], floats: [width, rate], inputs },
+        outputs: [out, ...between],
+      });
+    const shares = recordingOf(instance) !== undefined || (instance.pool !== undefined && count >= MANY_SAMPLES);
+    if (!shares) run(0);
+    else {
+      // Threads, or slices of an asynchronous call, share the samples of a step.
+      const between = [session.temporary([count, y[1], 4], "int32"), session.temporary([2], "int32")];
+      for (let step = 1; step <= epochs + 1; step++) run(step, ...between);
+    }
     return out.data as Float32Array;
   });
   const fitted = { width: 0, loss: 0, history: [] as FitStep[] };

@@ -46,10 +46,14 @@ impl Case {
         let mut store = Store::new(format, batch, kv_len + 1);
         let lengths = [kv_len as u32, (kv_len / 2) as u32];
         let view = |data, shape| View::new(data, shape, Field::Key).unwrap().into();
-        store.write().append(&view(&key, key_shape), &view(&value, value_shape), &[0, 0], &lengths).unwrap();
+        for (b, n) in lengths.iter().enumerate() {
+            let (key, value) = (view(&key, key_shape), view(&value, value_shape));
+            store.write().append(&key, &value, b, 0, 0..*n as usize).unwrap();
+        }
         let (mut keys, mut values) = (vec![0.0; key.len()], vec![0.0; value.len()]);
         let read = |data, shape| ViewMut::new(data, shape, Field::Out).unwrap();
-        store.write().read(0, &mut read(&mut keys, key_shape), &mut read(&mut values, value_shape)).unwrap();
+        let (mut to_keys, mut to_values) = (read(&mut keys, key_shape), read(&mut values, value_shape));
+        store.write().read(0, 0..kv_len, &mut to_keys, &mut to_values).unwrap();
         let offsets = lengths.map(|n| n as i32 - q_len as i32);
         let window = self.left.map(|left| Window { left: Some(left), right: Some(0), first: 3 });
         let options = Options {
@@ -126,7 +130,7 @@ fn a_row_has_the_same_bits_alone_and_among_many() {
         let (key, value) = (painted_rows(5, kv_len * 2 * 72), painted_rows(6, kv_len * 2 * 40));
         let key = View::new(&key, Shape::bshd(1, kv_len, 2, 72), Field::Key).unwrap().into();
         let value = View::new(&value, Shape::bshd(1, kv_len, 2, 40), Field::Value).unwrap().into();
-        store.write().append(&key, &value, &[0], &[kv_len as u32]).unwrap();
+        store.write().append(&key, &value, 0, 0, 0..kv_len).unwrap();
         let query = painted_rows(7, q_len * heads * 72);
         let attend = |from: usize, n: usize, heads: usize, group_heads: usize| {
             let sizes = Sizes {
@@ -170,7 +174,7 @@ fn a_hidden_value_never_shows_and_an_evicted_block_is_empty() {
     let mut value = painted_rows(9, 192 * 8);
     value[170 * 8..].fill(f32::NAN);
     let view = |data| View::new(data, Shape::bshd(1, 192, 1, 8), Field::Key).unwrap().into();
-    store.write().append(&view(&key), &view(&value), &[0], &[192]).unwrap();
+    store.write().append(&view(&key), &view(&value), 0, 0, 0..192).unwrap();
     let sizes = Sizes {
         batch: 1,
         num_heads: 1,
@@ -202,15 +206,16 @@ fn int8_refuses_what_is_not_finite_and_keeps_zeros() {
     let shape = Shape::bshd(1, 4, 1, 3);
     let rows = [0.0, 0.0, 0.0, 127.0, -63.5, 0.5, 1e-45, 0.0, 0.0, 1.0, 2.0, f32::INFINITY];
     let operand = View::new(&rows, shape, Field::Key).unwrap().into();
-    assert!(store.write().accepts(&operand, &[3]));
-    assert!(!store.write().accepts(&operand, &[4]));
-    store.write().append(&operand, &operand, &[0], &[3]).unwrap();
+    assert!(store.write().accepts(&operand, 0, 0..3));
+    assert!(!store.write().accepts(&operand, 0, 0..4));
+    store.write().append(&operand, &operand, 0, 0, 0..3).unwrap();
     let (mut keys, mut values) = ([1.0; 9], [1.0; 9]);
     let shape = Shape::bshd(1, 3, 1, 3);
     let mut cache = store.write();
     cache
         .read(
             0,
+            0..3,
             &mut ViewMut::new(&mut keys, shape, Field::Out).unwrap(),
             &mut ViewMut::new(&mut values, shape, Field::Out).unwrap(),
         )

@@ -40,7 +40,9 @@ fn the_portable_build_has_the_recorded_bits() {
         let mut store = Store::new(format, batch, kv_len);
         let key = View::new(&key, key_shape, Field::Key).unwrap().into();
         let value = View::new(&value, value_shape, Field::Value).unwrap().into();
-        store.write().append(&key, &value, &vec![0; batch], &vec![kv_len as u32; batch]).unwrap();
+        for b in 0..batch {
+            store.write().append(&key, &value, b, 0, 0..kv_len).unwrap();
+        }
         let offsets = vec![kv_len as i32 - q_len as i32; batch];
         let options = Options { causal: true, q_offset: &offsets, ..Options::default() };
         let sizes = Sizes { batch, num_heads, num_kv_heads, q_len, kv_len, kv_start: 0, head_dim, value_head_dim };

@@ -16,12 +16,30 @@ struct Problem {
 /// Width, loss and gradient before each step and after the last.
 fn fit(problem: &Problem, epochs: u32, width: f64, rate: f64) -> Result<Vec<[f32; 3]>, saccade::error::Error> {
     let Problem { x, y, samples, features, outputs } = problem;
-    let integers = [*samples as u32, *features as u32, *outputs as u32, epochs];
-    let arguments = Arguments { integers: &integers, floats: &[width, rate], inputs: &[Input::F32(x), Input::F32(y)] };
-    let plan = plan(NUMBER, &arguments)?;
-    let mut scratch = vec![f32::NAN; plan.scratch()?];
+    let inputs = [Input::F32(x), Input::F32(y)];
     let mut history = vec![0.0; 3 * (epochs as usize + 1)];
-    run(NUMBER, &arguments, &mut [Output::F32(&mut history)], &mut scratch, 1, 0..1)?;
+    let mut alone = history.clone();
+    let (mut added, mut state) = (vec![-1; 4 * samples * outputs], [-1; 2]);
+    // All steps at once, then one by one in tiles that come backwards: the same bits.
+    for step in 0..epochs + 2 {
+        let integers = [*samples as u32, *features as u32, *outputs as u32, epochs, step];
+        let arguments = Arguments { integers: &integers, floats: &[width, rate], inputs: &inputs };
+        let plan = plan(NUMBER, &arguments)?;
+        let mut scratch = vec![f32::NAN; plan.scratch()?];
+        if step == 0 {
+            run(NUMBER, &arguments, &mut [Output::F32(&mut history)], &mut scratch, 1, 0..1)?;
+            continue;
+        }
+        let mut outputs = [Output::F32(&mut alone), Output::I32(&mut added), Output::I32(&mut state)];
+        for i in (0..*samples).rev() {
+            run(NUMBER, &arguments, &mut outputs, &mut scratch, 0, i..i + 1)?;
+        }
+        run(NUMBER, &arguments, &mut outputs, &mut scratch, 1, 0..1)?;
+    }
+    assert_eq!(
+        alone.iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
+        history.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+    );
     Ok(history.as_chunks::<3>().0.to_vec())
 }
 

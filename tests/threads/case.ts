@@ -20,8 +20,6 @@ export interface ThreadCase {
   readonly name: string;
   /** What tells it from other cases of the same name. */
   readonly what?: string;
-  /** It runs on the calling thread however much there is to do. */
-  readonly alone?: boolean;
   /** Its result on an engine: first as the function gives it, then as its asynchronous twin does, where there is one. */
   readonly run: (packages: Packages, engine: Engine) => AsyncGenerator<unknown>;
 }
@@ -56,11 +54,6 @@ export async function* both(on: object, name: string, args: readonly unknown[]):
 /** Says what a case is about. */
 export function about(what: string, each: ThreadCase): ThreadCase {
   return { ...each, what };
-}
-
-/** Says that a case is not shared. */
-export function alone(each: ThreadCase): ThreadCase {
-  return { ...each, alone: true };
 }
 
 const POOL = 2 ** 22;

@@ -2,7 +2,7 @@
  * Every function of the main entry that computes, on just more than is worth sharing (`SHARED_WORK` of `dispatch.ts`).
  */
 import type { AttentionPart } from "saccade";
-import { about, alone, both, call, paint, type ThreadCase } from "./case.ts";
+import { about, both, call, paint, type ThreadCase } from "./case.ts";
 
 const main = (...rest: Parameters<typeof call> extends [unknown, ...infer Rest] ? Rest : never) =>
   call("saccade", ...rest);
@@ -52,7 +52,7 @@ const attentions: readonly ThreadCase[] = [
     mask: BitMask.window({ left: 200, right: 100 }).or(BitMask.global({ key: [0] })),
     ...{ tap: "biased", kvLengths: [322] },
   })),
-  alone(attend("the heads' mean weights", 330, 330, () => ({ causal: true, returnWeights: "head-mean" }))),
+  attend("the heads' mean weights", 540, 540, () => ({ causal: true, returnWeights: "head-mean" })),
   about(
     "halves, groups of heads, a window",
     main(
@@ -126,8 +126,8 @@ const cache = (what: string, method: "attend" | "append" | "read", options: obje
 const caches: readonly ThreadCase[] = [
   ...["float32", "float16", "bfloat16", "int8"].flatMap((dtype) => [
     cache(dtype, "attend", { dtype }),
-    alone(cache(dtype, "append", { dtype })),
-    alone(cache(dtype, "read", { dtype })),
+    cache(dtype, "append", { dtype }),
+    cache(dtype, "read", { dtype }),
   ]),
   cache("a rotary ring", "attend", { rope: {}, window: { left: 4600, first: 4 }, capacity: 9400 }),
 ];
@@ -170,12 +170,10 @@ const poolings: readonly ThreadCase[] = [
     () => [paint(1, 600, 3), paint(2, 500, 3), paint(3, 500, 2)],
     () => ({ kernel: "epanechnikov", width: 3, returnWeights: true }),
   ),
-  alone(
-    main(
-      "fitWidth",
-      () => [paint(1, 130, 2), paint(2, 130)],
-      () => ({ epochs: 4 }),
-    ),
+  main(
+    "fitWidth",
+    () => [paint(1, 193, 2), paint(2, 193)],
+    () => ({ epochs: 4 }),
   ),
   main(
     "temporalAttention",
@@ -241,12 +239,10 @@ const operators: readonly ThreadCase[] = [
   main("logSumExp", () => [paint(1, 700, 801)]),
   main("sinusoidalPositions", () => [1030, 130]),
   main("addSinusoidalPositions", () => [paint(1, 8, 700, 200)]),
-  alone(
-    main("embedding", () => [
-      { data: Int32Array.from({ length: 9000 }, (_, t) => (t * 7919) % 1000), shape: [9000] },
-      paint(1, 1000, 256),
-    ]),
-  ),
+  main("embedding", () => [
+    { data: Int32Array.from({ length: 2100 }, (_, t) => (t * 7919) % 1000), shape: [2100] },
+    paint(1, 1000, 256),
+  ]),
   main(
     "t5RelativeBias",
     () => [paint(1, 32, 4)],

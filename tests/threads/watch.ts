@@ -1,6 +1,6 @@
 /** What is handed out to threads: a pool wakes them through `Atomics.notify`, which is watched here. */
 import { readJob, SEQUENCE } from "../../ts/threads/control.ts";
-import { KIND_ATTENTION, KIND_MERGE, KIND_OPERATOR } from "../../ts/wasm/abi.ts";
+import { KIND_ATTENTION, KIND_CACHE, KIND_MERGE, KIND_OPERATOR } from "../../ts/wasm/abi.ts";
 import { OPERATORS } from "../../ts/wasm/operator.ts";
 import { OPERATOR_OFFSETS } from "../../ts/wasm/operator-block.ts";
 import type { Engine, Library } from "./case.ts";
@@ -18,6 +18,7 @@ export function watch({ Tensor }: Library, engine: Engine): Watch {
   const kinds = new Map([
     [KIND_ATTENTION, "attention"],
     [KIND_MERGE, "merge"],
+    [KIND_CACHE, "cache"],
   ]);
   let jobs: string[] = [];
   const { notify } = Atomics;

@@ -5,13 +5,22 @@
 import { KIND_CACHE, refusedValue } from "./abi.ts";
 import { writeView } from "./attention-block.ts";
 import type { AxisOrder } from "./call.ts";
-import { refused, runTiles, statusOfTiles } from "./dispatch.ts";
+import { poolFor, refused, runTiles, statusOfTiles } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
 import { fillInput, type Placed, placeInput } from "./place.ts";
 import type { TensorView } from "./view.ts";
 
 const PHASE_APPEND = 0;
 const PHASE_READ = 1;
+/** Refuses what cannot be stored: run before tiles are shared out, so that nothing is written where a row is refused. */
+const PHASE_CHECK = 2;
+
+/** Positions of a tile: a block. */
+const BLOCK = 64;
+/** What an element costs to write or to read, in multiply-adds of the micro-kernel. */
+const WORK_PER_ELEMENT = 48;
+/** The dtype of which a row has a scale; its elements cost four times as much to write. */
+const INT8 = 5;
 
 /** Words of the block: the cache's header, key, value, n, starts, counts. */
 const KEY = 9;
@@ -67,7 +76,12 @@ export function appendRows(
     u32[base + N] = n;
     u32[base + STARTS] = lists;
     u32[base + COUNTS] = lists + 4 * starts.length;
-    const status = statusOfTiles(instance, KIND_CACHE, PHASE_APPEND, block, 0, 0, 1, caller);
+    const status = statusOfAppend(
+      instance,
+      block,
+      { batch: starts.length, n, elements: key.elements + value.elements },
+      caller,
+    );
     if (status === 0) return undefined;
     const about = refusedValue(status);
     if (about !== undefined) return about;
@@ -75,6 +89,26 @@ export function appendRows(
   } finally {
     scratch.release(mark);
   }
+}
+
+/** Runs all tiles: on threads a check of all rows comes first, as each of them sees some rows only. */
+function statusOfAppend(
+  instance: WasmInstance,
+  block: number,
+  { batch, n, elements }: { readonly batch: number; readonly n: number; readonly elements: number },
+  caller: string,
+): number {
+  // Rows that begin anywhere in a block lie in two more than they fill at most.
+  const tiles = batch * (Math.floor(n / BLOCK) + 2);
+  const isInt8 = instance.memory(caller).views().u32[block >>> 2] === INT8;
+  const work = Math.ceil((elements * WORK_PER_ELEMENT * (isInt8 ? 4 : 1)) / 1024);
+  const phase = (phase: number) => ({ kind: KIND_CACHE, phase, block, pass: 0, tiles, work });
+  const alone = (phase: number): number => statusOfTiles(instance, KIND_CACHE, phase, block, 0, 0, tiles, caller);
+  const pool = poolFor(instance, work, tiles);
+  if (pool === undefined) return alone(PHASE_APPEND);
+  // Which row is refused must not depend on who was first.
+  if (isInt8 && pool.run(phase(PHASE_CHECK), caller) !== 0) return alone(PHASE_CHECK);
+  return pool.run(phase(PHASE_APPEND), caller);
 }
 
 /** Reads positions `from` up to `from + n` of the one batch row that a header names, as float32. */
@@ -96,7 +130,9 @@ export function readRows(
     u32[base + N] = n;
     u32[base + STARTS] = 0;
     u32[base + COUNTS] = from;
-    runTiles(instance, KIND_CACHE, PHASE_READ, block, 0, 1, 0, caller);
+    const [, heads = 0, headDim = 0, valueHeadDim = 0] = header;
+    const work = Math.ceil((n * heads * (headDim + valueHeadDim) * WORK_PER_ELEMENT) / 1024);
+    runTiles(instance, KIND_CACHE, PHASE_READ, block, 0, Math.ceil(n / BLOCK), work, caller);
   } finally {
     scratch.release(mark);
   }

@@ -11,6 +11,7 @@ use crate::kernel::convert::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::kernel::row_tile::COLUMNS;
 use crate::layout::blocks::{BlocksMut, Stored};
 use crate::layout::ViewMut;
+use core::ops::Range;
 
 /// Lanes of a row that are converted at a time: those of a panel.
 const CHUNK: usize = COLUMNS;
@@ -57,23 +58,20 @@ impl<'a> CacheMut<'a> {
         Ok(Self { format, blocks, blocks_per_row })
     }
 
-    /// Whether all rows of a tensor can be stored: for int8 they must be finite.
-    pub fn accepts(&self, rows: &Operand<'_>, counts: &[u32]) -> bool {
+    /// Whether rows of a batch row can be stored: for int8 they must be finite.
+    pub fn accepts(&self, tensor: &Operand<'_>, batch: usize, rows: Range<usize>) -> bool {
         if self.format.dtype != CacheDType::Int8 {
             return true;
         }
-        let [batch, seq, heads] = rows.shape().sizes;
-        let width = rows.shape().width;
+        let width = tensor.shape().width;
         let mut chunk = [0.0; CHUNK];
-        for b in 0..batch {
-            for i in 0..seq.min(counts.get(b).map_or(seq, |n| *n as usize)) {
-                for h in 0..heads {
-                    for from in (0..width).step_by(CHUNK) {
-                        let chunk = &mut chunk[..CHUNK.min(width - from)];
-                        rows.copy([b, i, h], from, chunk);
-                        if chunk.iter().any(|x| !x.is_finite()) {
-                            return false;
-                        }
+        for i in rows {
+            for h in 0..self.format.num_kv_heads {
+                for from in (0..width).step_by(CHUNK) {
+                    let chunk = &mut chunk[..CHUNK.min(width - from)];
+                    tensor.copy([batch, i, h], from, chunk);
+                    if chunk.iter().any(|x| !x.is_finite()) {
+                        return false;
                     }
                 }
             }
@@ -81,34 +79,38 @@ impl<'a> CacheMut<'a> {
         true
     }
 
-    /// Writes the first `counts[b]` rows of each batch row at positions from `starts[b]` on.
+    /// Writes rows of a batch row, the first of which has position `start`.
     pub fn append(
         &mut self,
         key: &Operand<'_>,
         value: &Operand<'_>,
-        starts: &[u32],
-        counts: &[u32],
+        batch: usize,
+        start: usize,
+        rows: Range<usize>,
     ) -> Result<(), Error> {
-        for (b, (start, count)) in starts.iter().zip(counts).enumerate() {
-            for i in 0..*count as usize {
-                for h in 0..self.format.num_kv_heads {
-                    let position = *start as usize + i;
-                    self.write(Part::Key, key, [b, i, h], position)?;
-                    self.write(Part::Value, value, [b, i, h], position)?;
-                }
+        for i in rows {
+            for h in 0..self.format.num_kv_heads {
+                self.write(Part::Key, key, [batch, i, h], start + i)?;
+                self.write(Part::Value, value, [batch, i, h], start + i)?;
             }
         }
         Ok(())
     }
 
-    /// Reads positions from `from` on of every batch row, as f32.
-    pub fn read(&mut self, from: usize, key: &mut ViewMut<'_>, value: &mut ViewMut<'_>) -> Result<(), Error> {
-        let [batch, n, heads] = key.shape().sizes;
+    /// Reads rows of every batch row, of which the first has position `first`, as f32.
+    pub fn read(
+        &mut self,
+        first: usize,
+        rows: Range<usize>,
+        key: &mut ViewMut<'_>,
+        value: &mut ViewMut<'_>,
+    ) -> Result<(), Error> {
+        let [batch, _, heads] = key.shape().sizes;
         for b in 0..batch {
-            for i in 0..n {
+            for i in rows.clone() {
                 for h in 0..heads {
-                    self.read_row(Part::Key, [b, from + i, h], key.row(b, i, h))?;
-                    self.read_row(Part::Value, [b, from + i, h], value.row(b, i, h))?;
+                    self.read_row(Part::Key, [b, first + i, h], key.row(b, i, h))?;
+                    self.read_row(Part::Value, [b, first + i, h], value.row(b, i, h))?;
                 }
             }
         }

@@ -2,11 +2,15 @@
 //!
 //! Shapes: table `[n, dim]`, indices `[count]`, y `[count, dim]`. Nothing is rounded.
 //!
+//! A tile is 64 rows.
+//!
 //! Source: learned positions, Gehring et al. 2017.
 
-use super::{outputs, row, Arguments, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, row, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use core::ops::Range;
+
+const TILE_ROWS: usize = 64;
 
 /// Integers: count, n, dim. Inputs: table, indices. Output: y.
 pub struct Embedding<'a> {
@@ -26,16 +30,22 @@ impl<'a> Operator<'a> for Embedding<'a> {
     }
 
     fn plan(&self) -> Result<Plan, Error> {
-        Ok(Plan { tiles: [0, 1], ..Plan::default() })
+        Ok(Plan { tiles: [0, self.indices.len().div_ceil(TILE_ROWS)], ..Plan::default() })
     }
 
-    fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, _: usize, _: Range<usize>) -> Result<(), Error> {
+    fn work(&self) -> usize {
+        amount(&[self.indices.len(), self.dim, 16])
+    }
+
+    fn run(&self, out: &mut [Output<'_>], _: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {
         let [y] = outputs(out)?;
         let y = y.f32(&[self.indices.len(), self.dim])?;
-        for (index, to) in self.indices.iter().zip(y.chunks_exact_mut(self.dim.max(1))) {
+        let rows = tiles.start * TILE_ROWS..self.indices.len().min(tiles.end * TILE_ROWS);
+        let y = &mut y[rows.start * self.dim..rows.end * self.dim];
+        for (index, to) in self.indices[rows].iter().zip(y.chunks_exact_mut(self.dim.max(1))) {
             to.copy_from_slice(&self.table[*index as usize * self.dim..][..self.dim]);
+            row::scale(to, 1.0);
         }
-        row::scale(y, 1.0);
         Ok(())
     }
 }

@@ -198,6 +198,20 @@ impl AttentionArgs {
         }
     }
 
+    /// Whether weights of heads are added up.
+    fn sums_heads(&self) -> bool {
+        self.block.weights != 0 && self.block.weights_kind == weights_kind::HEAD_MEAN
+    }
+
+    /// The call's plan. The mean of the heads is summed in their order: each has a pass of its own, in which tiles share no row.
+    pub fn plan(&self, spec: &Spec<'_>) -> Result<Plan, Error> {
+        let mut plan = Plan::new(spec)?;
+        if self.sums_heads() {
+            (plan.units_per_pass, plan.passes, plan.packed) = (1, spec.sizes().units(), plan.packed_unit);
+        }
+        Ok(plan)
+    }
+
     /// Writes the plan's numbers into the block.
     pub fn write_plan(&self, spec: &Spec<'_>, plan: &Plan) -> Result<(), Error> {
         let mut block = self.block;
@@ -210,10 +224,10 @@ impl AttentionArgs {
         block.plan_pack_tiles = number(Some(plan.pack_tiles()))?;
         block.plan_attend_tiles = number(plan.units_per_pass.checked_mul(plan.row_tiles))?;
         block.plan_workspace_byte_length = number(stride(plan.workspace).checked_mul(4))?;
-        // The mean of the heads is summed in their order, across tiles: those are not to be shared.
-        let in_order = self.block.weights != 0 && self.block.weights_kind == weights_kind::HEAD_MEAN;
+        // Where a tile ends between the heads of a query row, the next one adds to the same mean.
+        let cut = self.sums_heads() && !plan.rows_per_tile.is_multiple_of(spec.sizes().group());
         let causal = self.block.flags & flag::CAUSAL != 0;
-        block.plan_work = if in_order { 0 } else { work(&self.sizes(), causal) };
+        block.plan_work = if cut { 0 } else { work(&self.sizes(), causal) };
         // SAFETY: as in `read`; no reference to the block is held here.
         let place = unsafe { self.at.slice_mut::<Block>() };
         place[0] = block;

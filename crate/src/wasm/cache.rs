@@ -5,9 +5,11 @@ use super::memory::Span;
 use crate::attention::cache::{Cache, CacheDType, Format};
 use crate::attention::cache_write::CacheMut;
 use crate::attention::operand::Operand;
+use crate::attention::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
 use crate::layout::blocks::{Blocks, BlocksMut, ABSENT};
 use crate::layout::{Shape, View, ViewMut};
+use core::ops::Range;
 
 /// A cache, as the host describes it.
 #[derive(Clone, Copy)]
@@ -108,7 +110,7 @@ impl CacheArgs {
     }
 
     fn cache_mut<'a>(&self) -> Result<CacheMut<'a>, Error> {
-        // SAFETY: as in `cache`; a call that writes has no other reference to the blocks.
+        // SAFETY: as in `cache`; a call that writes has no other reference to the blocks, and its tiles write different ones.
         let blocks = unsafe { BlocksMut::from_raw(core::ptr::null_mut(), self.table, self.format.block_byte_length()) };
         CacheMut::new(self.format, blocks, self.blocks_per_row)
     }
@@ -127,6 +129,14 @@ pub struct CacheCallBlock {
     /// Appending: u32 positions of each batch row's first new row, and how many it adds. Reading: 0, and the first position.
     pub starts: u32,
     pub counts: u32,
+}
+
+/// What is appended, checked.
+struct Appended<'a> {
+    key: Operand<'a>,
+    value: Operand<'a>,
+    starts: &'a [u32],
+    counts: &'a [u32],
 }
 
 /// A checked call.
@@ -194,28 +204,61 @@ impl CacheCall {
         Ok(unsafe { span.slice() })
     }
 
-    /// Appends; nothing is written where a row cannot be stored.
-    pub fn append(&self) -> Result<(), Error> {
+    /// Appends the rows of tiles; nothing of them is written where one cannot be stored.
+    pub fn append(&self, from: u32, to: u32) -> Result<(), Error> {
+        let call = self.appended()?;
+        self.check_rows(&call, from, to)?;
+        let mut cache = self.cache.cache_mut()?;
+        for tile in from..to {
+            let Some((batch, rows)) = self.rows(&call, tile) else { break };
+            cache.append(&call.key, &call.value, batch, call.starts[batch] as usize, rows)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses rows of tiles that cannot be stored.
+    pub fn check(&self, from: u32, to: u32) -> Result<(), Error> {
+        self.check_rows(&self.appended()?, from, to)
+    }
+
+    fn appended<'a>(&self) -> Result<Appended<'a>, Error> {
         let (starts, counts) = (self.each(self.block.starts)?, self.each(self.block.counts)?);
-        let positions = self.cache.blocks_per_row as u64 * crate::attention::BLOCK_KV as u64;
+        let positions = self.cache.blocks_per_row as u64 * BLOCK_KV as u64;
         for (start, count) in starts.iter().zip(counts) {
             if *count > self.block.n || u64::from(*start) + u64::from(*count) > positions {
                 return Err(Error::new(Reason::Bounds, Field::KvLengths));
             }
         }
         let [key, value] = self.places().map(|(place, width, field)| self.operand(&place, width, field));
-        let (key, value) = (key?, value?);
-        let mut cache = self.cache.cache_mut()?;
-        for (rows, field) in [(&key, Field::Key), (&value, Field::Value)] {
-            if !cache.accepts(rows, counts) {
-                return Err(Error::new(Reason::Value, field));
-            }
-        }
-        cache.append(&key, &value, starts, counts)
+        Ok(Appended { key: key?, value: value?, starts, counts })
     }
 
-    /// Reads back.
-    pub fn read_back(&self) -> Result<(), Error> {
+    /// A batch row, and those of its rows that come to lie in one block: each block is one tile's.
+    fn rows(&self, call: &Appended<'_>, tile: u32) -> Option<(usize, Range<usize>)> {
+        // One more than the rows fill, as they need not begin with a block.
+        let tiles = self.block.n as usize / BLOCK_KV + 2;
+        let (batch, nth) = (tile as usize / tiles, tile as usize % tiles);
+        let (start, count) = (*call.starts.get(batch)? as usize, call.counts[batch] as usize);
+        let block = (start / BLOCK_KV + nth) * BLOCK_KV;
+        let from = block.saturating_sub(start).min(count);
+        Some((batch, from..(block + BLOCK_KV - start).min(count).max(from)))
+    }
+
+    fn check_rows(&self, call: &Appended<'_>, from: u32, to: u32) -> Result<(), Error> {
+        let cache = self.cache.cache_mut()?;
+        for (rows, field) in [(&call.key, Field::Key), (&call.value, Field::Value)] {
+            for tile in from..to {
+                let Some((batch, range)) = self.rows(call, tile) else { break };
+                if !cache.accepts(rows, batch, range) {
+                    return Err(Error::new(Reason::Value, field));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads tiles of 64 rows back.
+    pub fn read_back(&self, from: u32, to: u32) -> Result<(), Error> {
         let [(key, key_width, _), (value, value_width, _)] = self.places();
         if key.dtype != dtype::F32 || value.dtype != dtype::F32 {
             return Err(Error::new(Reason::Kind, Field::Out));
@@ -228,6 +271,7 @@ impl CacheCall {
         // SAFETY: contract V of `layout`: in bounds by `located`, apart from each other and, by `read`, from the cache.
         let (mut key, mut value) =
             unsafe { (ViewMut::from_raw(key.pointer(), key_shape), ViewMut::from_raw(value.pointer(), value_shape)) };
-        self.cache.cache_mut()?.read(self.block.counts as usize, &mut key, &mut value)
+        let row = |tile: u32| (tile as usize).saturating_mul(BLOCK_KV).min(self.block.n as usize);
+        self.cache.cache_mut()?.read(self.block.counts as usize, row(from)..row(to), &mut key, &mut value)
     }
 }

@@ -44,6 +44,11 @@ const PHASE_SPLIT: u32 = 2;
 const PHASE_MERGE: u32 = 3;
 const PHASE_ALL: u32 = 4;
 
+/// Phases of the cache kind, of which a call has one; rows that may be refused are checked before they are shared out.
+const PHASE_APPEND: u32 = 0;
+const PHASE_READ: u32 = 1;
+const PHASE_CHECK: u32 = 2;
+
 /// What this module does; the linker drops the rest.
 const ATTENTION: bool = cfg!(feature = "attention");
 const OPERATORS: bool = cfg!(feature = "operators");
@@ -89,8 +94,9 @@ pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32, thre
         (KIND_ATTENTION, _) => run_attention(phase, args, pass, from..to, thread),
         (KIND_FUNCTION, 0) => apply_function(args),
         (KIND_MERGE, 0) => merge(args, from, to, thread),
-        (KIND_CACHE, 0) => CacheCall::read(args).and_then(|call| call.append()),
-        (KIND_CACHE, 1) => CacheCall::read(args).and_then(|call| call.read_back()),
+        (KIND_CACHE, PHASE_APPEND) => CacheCall::read(args).and_then(|call| call.append(from, to)),
+        (KIND_CACHE, PHASE_READ) => CacheCall::read(args).and_then(|call| call.read_back(from, to)),
+        (KIND_CACHE, PHASE_CHECK) => CacheCall::read(args).and_then(|call| call.check(from, to)),
         _ => Err(UNKNOWN),
     })
 }
@@ -98,7 +104,7 @@ pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32, thre
 fn plan_attention(args: u32) -> Result<(), Error> {
     let args = AttentionArgs::read(args)?;
     let spec = args.spec()?;
-    args.write_plan(&spec, &Plan::new(&spec)?)
+    args.write_plan(&spec, &args.plan(&spec)?)
 }
 
 /// A tile of a pass.
@@ -144,7 +150,7 @@ fn attend(spec: &Spec<'_>, plan: &Plan, scratch: &Scratch, outputs: &mut Outputs
 fn run_attention(phase: u32, args: u32, pass: u32, range: Range<u32>, thread: u32) -> Result<(), Error> {
     let args = AttentionArgs::read(args)?;
     let spec = args.spec()?;
-    let plan = Plan::new(&spec)?;
+    let plan = args.plan(&spec)?;
     // Who packs needs no workspace, and there may be none: packing is shared where attending is not worth it.
     let scratch = args.scratch(&spec, &plan, if phase == PHASE_PACK { 0 } else { thread })?;
     if phase == PHASE_PACK {

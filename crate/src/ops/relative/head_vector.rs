@@ -2,6 +2,8 @@
 //!
 //! Shapes: x `[batch, seq, heads, dim]` or `[batch, heads, seq, dim]`, v `[heads, dim]`, y either, whatever x is. One sum, rounded.
 //!
+//! Never shared out: the attention that follows does as much for every key.
+//!
 //! Source: Dai et al. 2019.
 
 use crate::error::Error;
