@@ -23,7 +23,7 @@ import {
 } from "./control.ts";
 import type { ThreadReason } from "./reason.ts";
 import { withSharedMemory } from "./shared-module.ts";
-import { Slot, type SlotParts } from "./slot.ts";
+import { Slot, type SlotParts, unref } from "./slot.ts";
 
 /** Chunks per thread: few enough to cost nothing, many enough that the last ones end together. */
 const CHUNKS_PER_THREAD = 32;
@@ -52,6 +52,7 @@ export class Pool implements TilePool {
   #ownChunks = 0;
   #opened = 0;
   #ownEnded = 0;
+  #later: ReturnType<typeof setTimeout> | undefined;
   #seenDone = 0;
   #seenAt = 0;
   #trap: { readonly cause: unknown } | undefined;
@@ -207,8 +208,18 @@ export class Pool implements TilePool {
     );
   }
 
+  /** Looks again soon: nobody may call meanwhile, and a place that is empty then would stay so. */
+  #fillLater(operators: boolean): void {
+    this.#later ??= setTimeout(() => {
+      this.#later = undefined;
+      this.#fill(operators);
+    }, 50);
+    unref(this.#later);
+  }
+
   dispose(): void {
     this.#disposed = true;
+    clearTimeout(this.#later);
     for (const slot of this.#slots) slot?.end();
     this.#slots.fill(undefined);
   }
@@ -230,7 +241,10 @@ export class Pool implements TilePool {
       const slot = this.#slots[i];
       if (slot?.isTaken && (slot.hasOperators || !operators || slot.reason !== undefined)) continue;
       // Its successor computes with what it has computed with.
-      if (slot?.retire() === false) continue;
+      if (slot?.retire() === false) {
+        this.#fillLater(operators);
+        continue;
+      }
       slot?.end();
       this.#slots[i] = new Slot({ ...this.#parts, control: this.#control }, i + 1, slot?.stack);
     }

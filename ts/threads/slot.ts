@@ -197,7 +197,7 @@ export class Slot {
 }
 
 /** What is waited for here must not keep a program of Node from ending. */
-function unref(timer: unknown): void {
+export function unref(timer: unknown): void {
   (timer as { unref?(): void }).unref?.();
 }
 
