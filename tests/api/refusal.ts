@@ -4,12 +4,9 @@
  */
 import { attention, createEngine, type Engine, init, SaccadeError } from "saccade";
 import { expect } from "vitest";
+import { counted } from "../worker/cases.ts";
 
-/** A tensor of small distinct numbers. */
-export function counted(...shape: number[]): { data: Float32Array<ArrayBuffer>; shape: number[] } {
-  const elements = shape.reduce((product, size) => product * size, 1);
-  return { data: Float32Array.from({ length: elements }, (_, i) => Math.fround(((i * 7) % 11) / 8 - 0.5)), shape };
-}
+export { counted };
 
 type ErrorClass = typeof TypeError | typeof RangeError | typeof SaccadeError;
 

@@ -11,6 +11,7 @@ import {
 } from "saccade";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { counted } from "../worker/cases.ts";
+import { refusal, turn } from "../worker/expected.ts";
 import { same } from "../worker/same.ts";
 
 /** By how much the clock goes on with every look: more than a slice lasts. */
@@ -32,11 +33,9 @@ afterEach(() => {
   engine.dispose();
 });
 
-const turn = () => new Promise((resolve) => setImmediate(resolve));
 /** A call of many tiles. */
 const x = counted(1, 1024, 4, 16);
 const call = (options: object = {}) => attentionAsync(x, x, x, { causal: true, engine, ...options });
-const refusal = (code: string) => expect.objectContaining({ code: `ERR_SACCADE_${code}` });
 
 async function settled(): Promise<void> {
   for (let turns = 0; turns < 4; turns++) await turn();

@@ -3,9 +3,8 @@ import * as fc from "fast-check";
 import * as saccade from "saccade";
 import { describe, expect, it } from "vitest";
 import { CALLS } from "../../ts/worker/functions.ts";
-import { arrangements, problemOf, sketches, weightsForms } from "../conformance/arbitrary.ts";
-import { arrange, optionsOf } from "../conformance/arrange.ts";
 import { counted, type WorkerCase, workerCases } from "../worker/cases.ts";
+import { drawnCalls } from "../worker/drawn.ts";
 import { outcomeOf, same, sameOutcome } from "../worker/same.ts";
 import { bothEngines, expectSame } from "./engines.ts";
 
@@ -66,26 +65,10 @@ describe("asynchronous twins", () => {
   });
 
   it("attention of any shape, layout and options has the bits of the direct call", async () => {
-    const drawn = sketches({ finite: false }).chain((sketch) =>
-      fc.record({
-        sketch: fc.constant(sketch),
-        arrangement: arrangements(sketch.shape),
-        weights: fc.option(weightsForms(sketch.shape), { nil: false }),
-      }),
-    );
     await fc.assert(
-      fc.asyncProperty(drawn, fc.constantFrom(0, 1), async ({ sketch, arrangement, weights }, which) => {
-        const engine = engines[which]!;
-        const problem = problemOf(sketch);
-        const args = [
-          ...(["query", "key", "value"] as const).map((name) =>
-            arrange(problem[name], arrangement, problem.storage?.[name]),
-          ),
-          {
-            ...optionsOf(problem, saccade, arrangement.masks, (view) => view),
-            ...{ layout: arrangement.layout, returnLse: true, returnWeights: weights, engine },
-          },
-        ];
+      fc.asyncProperty(drawnCalls, fc.constantFrom(0, 1), async (make, which) => {
+        const [query, key, value, options] = make();
+        const args = [query, key, value, { ...options, engine: engines[which]! }];
         const expected = await outcomeOf(() => directly("attention")(...args));
         sameOutcome(await outcomeOf(() => twinOf("attention")!(...args)), expected, "attention");
       }),

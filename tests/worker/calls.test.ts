@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { encode } from "../../ts/worker/encode.ts";
 import type { Request } from "../../ts/worker/wire.ts";
 import { counted } from "./cases.ts";
+import { refusal, turn } from "./expected.ts";
 
 type CallRequest = Extract<Request, { saccade: "call" }>;
 
@@ -66,10 +67,8 @@ beforeEach(async () => {
 });
 afterEach(() => remote.dispose());
 
-const turn = () => new Promise((resolve) => setImmediate(resolve));
 const x = () => counted(2, 3);
 const call = (options: object = {}) => remote.linear(x(), x(), options);
-const refusal = (code: string) => expect.objectContaining({ code: `ERR_SACCADE_${code}` });
 
 describe("calls", () => {
   it("are posted one at a time, in their order", async () => {

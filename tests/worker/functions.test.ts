@@ -4,9 +4,8 @@ import * as saccade from "saccade";
 import { createWorkerEngine, type WorkerEngine } from "saccade/worker";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CALLS } from "../../ts/worker/functions.ts";
-import { arrangements, problemOf, sketches, weightsForms } from "../conformance/arbitrary.ts";
-import { arrange, optionsOf } from "../conformance/arrange.ts";
 import { type FunctionName, type WorkerCase, workerCases } from "./cases.ts";
+import { drawnCalls } from "./drawn.ts";
 import { outcomeOf, sameOutcome } from "./same.ts";
 
 /** Every function is answered: the compiler says so. */
@@ -57,32 +56,11 @@ describe("the functions of a worker", () => {
   });
 
   it("attention of any shape, layout and options has the bits of the direct call", async () => {
-    const drawn = sketches({ finite: false }).chain((sketch) =>
-      fc.record({
-        sketch: fc.constant(sketch),
-        arrangement: arrangements(sketch.shape),
-        weights: fc.option(weightsForms(sketch.shape), { nil: false }),
-        transfer: fc.boolean(),
-      }),
-    );
     await fc.assert(
-      fc.asyncProperty(drawn, async ({ sketch, arrangement, weights, transfer }) => {
-        const problem = problemOf(sketch);
-        const { layout, masks } = arrangement;
-        const make = (): unknown[] => [
-          ...(["query", "key", "value"] as const).map((name) =>
-            arrange(problem[name], arrangement, problem.storage?.[name]),
-          ),
-          {
-            ...optionsOf(problem, saccade, masks, (view) => view),
-            ...{ layout, returnLse: true, returnWeights: weights },
-          },
-        ];
+      fc.asyncProperty(drawnCalls, fc.boolean(), async (make, transfer) => {
         const expected = await outcomeOf(() => directly("attention")(...make()));
-        const args = make();
-        const actual = await outcomeOf(() =>
-          remotely("attention")(...args.slice(0, 3), { ...(args[3] as object), transfer }),
-        );
+        const [query, key, value, options] = make();
+        const actual = await outcomeOf(() => remotely("attention")(query, key, value, { ...options, transfer }));
         sameOutcome(actual, expected, "attention");
       }),
       { numRuns: 80 },

@@ -4,6 +4,7 @@ import * as saccade from "saccade";
 import { createWorkerEngine, type WorkerEngine, type WorkerKvCache, WorkerTensor } from "saccade/worker";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { counted } from "./cases.ts";
+import { refusal } from "./expected.ts";
 import { outcomeOf, same, sameOutcome } from "./same.ts";
 
 let remote: WorkerEngine;
@@ -24,9 +25,6 @@ const expectNothingHeld = async (): Promise<void> => {
   const { liveBytes, tensors } = await remote.stats();
   expect({ liveBytes, tensors }).toEqual({ liveBytes: live.liveBytes, tensors: live.tensors });
 };
-
-const refusal = (code: string, message: RegExp) =>
-  expect.objectContaining({ code: `ERR_SACCADE_${code}`, message: expect.stringMatching(message) });
 
 describe("a tensor in a worker", () => {
   it("is what it was made of, and gives its memory back", async () => {

@@ -6,12 +6,11 @@ import { SaccadeError } from "saccade";
 import { createWorkerEngine, type WorkerEngineOptions } from "saccade/worker";
 import { describe, expect, it } from "vitest";
 import { counted } from "./cases.ts";
+import { refusal } from "./expected.ts";
 
 const dist = new URL("../../dist/", import.meta.url);
 const host = new URL("worker-host-node.js", dist);
 const script = (code: string) => new Worker(code, { eval: true });
-const refusal = (code: string, message: RegExp) =>
-  expect.objectContaining({ code: `ERR_SACCADE_${code}`, message: expect.stringMatching(message) });
 const x = counted(2, 3);
 
 describe("a start", () => {
