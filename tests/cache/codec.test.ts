@@ -3,6 +3,7 @@ import { createEngine, init, KvCache } from "saccade";
 import { describe, expect, it } from "vitest";
 import { thrownBy } from "../api/refusal.ts";
 import { dtypes } from "./arbitrary.ts";
+import { crc32 } from "./crc32.ts";
 import { attendCache, sameResults, tensor } from "./model.ts";
 import { same } from "./walk.ts";
 
@@ -39,16 +40,6 @@ function filled(options: object): KvCache {
   const cache = new KvCache({ ...sizes, ...options });
   for (const n of [50, 33, 64, 7]) cache.append(key(n), value(n), { lengths: [n, n - 5] });
   return cache;
-}
-
-/** CRC-32 bit by bit, apart from the package's table. */
-function crc32(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  }
-  return ~crc >>> 0;
 }
 
 /** Bytes with a word changed and a checksum that fits again. */
