@@ -48,7 +48,7 @@ async function arrange() {
   }
   const entry = { program: join(here, "program.ts"), list: join(root, "tests/conformance/cases.ts") };
   await build({
-    ...{ configFile: false, logLevel: "warn", publicDir: false, root },
+    ...{ configFile: false, logLevel: "error", publicDir: false, root },
     build: {
       ...{ target: "esnext", minify: false, emptyOutDir: false, outDir: folder, reportCompressedSize: false },
       lib: { entry, formats: ["es"], fileName: (_, name) => `${name}.mjs` },
