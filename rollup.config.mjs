@@ -33,6 +33,11 @@ const STANDS_ALONE = {
   "ts/wasm/instance-sync.ts": "operator-modules",
   "ts/wasm/given-module.ts": "given-module",
   "ts/threads/availability.ts": "availability",
+  "ts/wasm/attention-phases.ts": "sharing",
+  "ts/wasm/sharing.ts": "sharing",
+  // What a page needs that has its engine in a worker: nothing of the engine.
+  "ts/wasm/loader.ts": "loader",
+  "ts/wasm/features.ts": "loader",
 };
 
 /** Declarations keep the ".ts" of their sources' imports; beside them lie .d.ts files, which ".js" names everywhere. */

@@ -20,9 +20,16 @@ import type { CapturedAttention } from "./layout/captured-attention.ts";
 import type { TensorInput } from "./tensor.ts";
 import { warmedBy, warmInput, withWarmTensors } from "./warm-up.ts";
 import { type AttentionOutcome, runAttention } from "./wasm/attention.ts";
-import type { AttentionCall, Destination } from "./wasm/call.ts";
-import { afterwards } from "./wasm/job.ts";
-import { hasPaddedParts, runPadded } from "./wasm/packed.ts";
+import {
+  type AttentionCall,
+  RESULT_INDICES,
+  RESULT_LSE,
+  RESULT_OUT,
+  RESULT_SCORES,
+  RESULT_WEIGHTS,
+} from "./wasm/call.ts";
+import { runPacked } from "./wasm/packed.ts";
+import { afterwards } from "./wasm/recording.ts";
 
 const CALLER = "attention";
 
@@ -128,9 +135,7 @@ function runAttend(query: unknown, key: unknown, value: unknown, options: unknow
   const instance = instanceFor(captured.engine, caller);
   const call = resolveAttention(captured, instance);
   const outcome =
-    call.sequences !== undefined && hasPaddedParts(call)
-      ? runPadded(instance, call, call.sequences)
-      : runAttention(instance, call);
+    call.sequences === undefined ? runAttention(instance, call) : runPacked(instance, call, call.sequences);
   afterwards(instance, () => {
     if (outcome.emptyRow < 0) return;
     const lacks = call.modifiers?.sinks === undefined ? "sees no key" : "sees no key and has no sink";
@@ -144,25 +149,22 @@ function runAttend(query: unknown, key: unknown, value: unknown, options: unknow
 
 /** The results of a call that has run: new ones, or the targets that were given for them. */
 export function resultsOf(
-  { out, lse, weights, tap }: AttentionCall,
-  outcome: AttentionOutcome,
+  { results }: AttentionCall,
+  { data }: AttentionOutcome,
   targets: CapturedAttention["targets"],
 ): Partial<Record<"out" | "lse" | "weights" | "scores", unknown>> {
-  const result: Partial<Record<"out" | "lse" | "weights" | "scores", unknown>> = {
-    out: resultOf(out, outcome.out, targets.out),
+  const resultOf = (index: number): unknown => {
+    const destination = results[index];
+    if (destination === undefined || data[index] === undefined) return targets[index];
+    return { data: data[index], shape: destination.shape, dtype: destination.dtype };
   };
-  if (lse !== undefined) result.lse = resultOf(lse, outcome.lse, targets.lse);
-  if (weights?.kind === "top-k") {
-    const { values, indices } = weights;
-    result.weights = targets.weights ?? {
-      values: resultOf(values, outcome.weights, undefined),
-      indices: resultOf(indices, outcome.indices, undefined),
-    };
-  } else if (weights !== undefined) result.weights = resultOf(weights.values, outcome.weights, targets.weights);
-  if (tap !== undefined) result.scores = resultOf(tap.scores, outcome.scores, targets.scores);
+  const result: Partial<Record<"out" | "lse" | "weights" | "scores", unknown>> = { out: resultOf(RESULT_OUT) };
+  if (results[RESULT_LSE] !== undefined) result.lse = resultOf(RESULT_LSE);
+  if (results[RESULT_WEIGHTS] !== undefined) {
+    const values = resultOf(RESULT_WEIGHTS);
+    const isPair = results[RESULT_INDICES] !== undefined && targets[RESULT_WEIGHTS] === undefined;
+    result.weights = isPair ? { values, indices: resultOf(RESULT_INDICES) } : values;
+  }
+  if (results[RESULT_SCORES] !== undefined) result.scores = resultOf(RESULT_SCORES);
   return result;
-}
-
-function resultOf({ shape, dtype }: Destination, data: unknown, target: unknown): unknown {
-  return data === undefined ? target : { data, shape, dtype };
 }

@@ -5,10 +5,10 @@
  */
 
 import { disposeKey } from "./dispose.ts";
-import { describe, SaccadeTypeError } from "./errors.ts";
+import { wrongKind } from "./errors.ts";
+import { selfTest } from "./self-test.ts";
 import type { ThreadReason } from "./threads/reason.ts";
 import type { Build, WasmInstance } from "./wasm/instance.ts";
-import { selfTest } from "./wasm/self-test.ts";
 
 /** What {@link Engine.stats} tells. */
 export interface EngineStats {
@@ -118,8 +118,5 @@ export class Engine {
  */
 export function instanceOf(engine: unknown, caller: string): WasmInstance {
   if (typeof engine === "object" && engine !== null && isEngine(engine)) return readInstance(engine);
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_ARGUMENT",
-    `${caller}: options.engine is ${describe(engine)}; expected an engine made by createEngine() or init()`,
-  );
+  throw wrongKind(caller, "options.engine", engine, "an engine made by createEngine() or init()");
 }

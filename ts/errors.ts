@@ -122,6 +122,46 @@ export class SaccadeRangeError extends RangeError {
   }
 }
 
+/** A wrong kind of argument. `caller` is the function that was called; the message goes on with what it was given. */
+export function argumentError(caller: string, message: string): SaccadeTypeError {
+  return new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: ${message}`);
+}
+
+/** An unknown or contradictory option. */
+export function optionError(caller: string, message: string): SaccadeTypeError {
+  return new SaccadeTypeError("ERR_SACCADE_OPTION", `${caller}: ${message}`);
+}
+
+/** A dtype that does not fit. */
+export function dtypeError(caller: string, message: string): SaccadeTypeError {
+  return new SaccadeTypeError("ERR_SACCADE_DTYPE", `${caller}: ${message}`);
+}
+
+/** A shape that does not fit. */
+export function shapeError(caller: string, message: string): SaccadeRangeError {
+  return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}`);
+}
+
+/** Strides or an offset that do not fit. */
+export function strideError(caller: string, message: string): SaccadeRangeError {
+  return new SaccadeRangeError("ERR_SACCADE_STRIDE", `${caller}: ${message}`);
+}
+
+/** A value that is too small or too large. */
+export function rangeError(caller: string, message: string): SaccadeRangeError {
+  return new SaccadeRangeError("ERR_SACCADE_RANGE", `${caller}: ${message}`);
+}
+
+/** An argument of a wrong kind, and what was expected instead. */
+export function wrongKind(caller: string, name: string, value: unknown, expected: string): SaccadeTypeError {
+  return argumentError(caller, `${name} is ${describe(value)}; expected ${expected}`);
+}
+
+/** An argument of the right kind outside its range, and what was expected instead. */
+export function outOfRange(caller: string, name: string, value: unknown, expected: string): SaccadeRangeError {
+  return rangeError(caller, `${name} is ${describe(value)}; expected ${expected}`);
+}
+
 /**
  * How a value looks in an error message: short, on one line, and without running any code of the value's own (its
  * `toString`, its getters), since it may be hostile.

@@ -8,12 +8,12 @@ import { SaccadeError } from "./errors.ts";
 import { conflictOf, type ResolvedInit, resolveInit } from "./layout/init.ts";
 import { loadOperators, makeInstance } from "./modules.ts";
 import { currentPlatform } from "./platform.ts";
+import { selfTest } from "./self-test.ts";
 import type { CreateWorker } from "./threads/slot.ts";
 import { warmUp } from "./warm-up.ts";
 import { hasRelaxedSimd, hasSimd } from "./wasm/features.ts";
 import type { WasmSource } from "./wasm/given-module.ts";
 import type { Build, WasmInstance } from "./wasm/instance.ts";
-import { selfTest } from "./wasm/self-test.ts";
 
 /** Sizes of an engine's memory. */
 export interface MemoryOptions {

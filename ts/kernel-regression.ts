@@ -4,21 +4,21 @@
 
 import type { Asked } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
-import { describe, SaccadeRangeError } from "./errors.ts";
+import { describe, SaccadeRangeError, shapeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { resolveApart, resolveDestination } from "./layout/destinations.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { proveBoolean, proveWord, readOptions } from "./layout/options.ts";
 import { plainOf } from "./layout/results.ts";
-import { proveInteger, proveNumber, shapeError } from "./layout/shape.ts";
+import { proveInteger, proveNumber } from "./layout/shape.ts";
 import { type CapturedTensor, captureTensor } from "./layout/tensor-like.ts";
 import { sum } from "./pooling/normalize.ts";
 import { runPooling } from "./pooling/run.ts";
 import { boxcar, epanechnikov, gaussian, proveScore, proveWidth, triangular } from "./pooling/score.ts";
 import { resolvePooling } from "./pooling/sizes.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
-import { afterwards, recordingOf } from "./wasm/job.ts";
 import { inSession, type Slot } from "./wasm/operator.ts";
+import { afterwards, recordingOf } from "./wasm/recording.ts";
 
 const KERNELS = ["gaussian", "boxcar", "triangular", "epanechnikov"] as const;
 

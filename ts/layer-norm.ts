@@ -3,13 +3,13 @@
  */
 
 import type { Engine } from "./engine.ts";
-import { SaccadeRangeError } from "./errors.ts";
+import { SaccadeRangeError, shapeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { resolveApart } from "./layout/destinations.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { readOptions } from "./layout/options.ts";
 import { plainOf } from "./layout/results.ts";
-import { proveInteger, proveNumber, shapeError } from "./layout/shape.ts";
+import { proveInteger, proveNumber } from "./layout/shape.ts";
 import { captureTensor } from "./layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
 import { inSession, type Session, type Slot } from "./wasm/operator.ts";

@@ -3,12 +3,13 @@
  */
 
 import type { Engine } from "./engine.ts";
+import { shapeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { resolveApart } from "./layout/destinations.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { proveWord, readOptions } from "./layout/options.ts";
 import { plainOf } from "./layout/results.ts";
-import { shapeError } from "./layout/shape.ts";
+
 import { captureTensor } from "./layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
 import { warmedBy, warmInput } from "./warm-up.ts";

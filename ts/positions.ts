@@ -3,7 +3,7 @@
  */
 
 import type { Engine } from "./engine.ts";
-import { SaccadeRangeError } from "./errors.ts";
+import { SaccadeRangeError, shapeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { paperSlopes } from "./layout/alibi.ts";
 import { resolveApart, resolveDestination } from "./layout/destinations.ts";
@@ -12,7 +12,7 @@ import { captureIntegers, proveIntegerTensor } from "./layout/integers.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
 import { proveWord, readOptions } from "./layout/options.ts";
 import { plainOf } from "./layout/results.ts";
-import { I32_MAXIMUM, I32_MINIMUM, MAXIMUM_SIZE, proveInteger, proveNumber, shapeError } from "./layout/shape.ts";
+import { I32_MAXIMUM, I32_MINIMUM, MAXIMUM_SIZE, proveInteger, proveNumber } from "./layout/shape.ts";
 import { captureTensor } from "./layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
 import { inSession } from "./wasm/operator.ts";

@@ -3,24 +3,24 @@
  * heads' queries, keys and values, the attention kernels read those where they lie, and nothing is copied between the steps.
  */
 
+import { resultsOf } from "./attention.ts";
 import type {
   AttentionBaseOptions,
   AttentionBatchOptions,
   AttentionResult,
   WeightsOption,
 } from "./attention-options.ts";
-import { SaccadeRangeError } from "./errors.ts";
+import { SaccadeRangeError, shapeError } from "./errors.ts";
 import { resolveAttention } from "./layout/attention.ts";
 import { captureOptions } from "./layout/attention-capture.ts";
 import type { CapturedAttention } from "./layout/captured-attention.ts";
 import { type NamedView, proveApart } from "./layout/overlap.ts";
 import { plainOf } from "./layout/results.ts";
-import { proveInteger, shapeError } from "./layout/shape.ts";
+import { proveInteger } from "./layout/shape.ts";
 import { type CapturedTensor, stepTensor } from "./layout/tensor-like.ts";
 import { runLinear } from "./linear.ts";
 import type { TensorInput } from "./tensor.ts";
 import { runAttention } from "./wasm/attention.ts";
-import type { Destination } from "./wasm/call.ts";
 import type { Session, Slot } from "./wasm/operator.ts";
 import { contiguousStrides, type TensorView } from "./wasm/view.ts";
 
@@ -227,15 +227,12 @@ export function runProjected(
   project(query, weights.wq, weights.bq, slots.query);
   project(key, weights.wk, weights.bk, slots.key);
   project(value, weights.wv, weights.bv, values);
-  const { shape, elements, dtype } = call.out;
+  const [whole, ...others] = call.results;
+  const { shape, elements, dtype } = whole!;
   const heads = { ...out, shape, strides: contiguousStrides(shape, elements) };
-  const outcome = runAttention(instance, { ...call, out: { shape, elements, dtype, target: heads } });
-  const result = ({ shape, dtype }: Destination, data: unknown): unknown => ({ data, shape, dtype });
-  if (call.weights === undefined) return undefined;
-  const found = result(call.weights.values, outcome.weights);
-  return call.weights.kind === "top-k"
-    ? { values: found, indices: result(call.weights.indices, outcome.indices) }
-    : found;
+  const results = [{ shape, elements, dtype, target: heads }, ...others];
+  const outcome = runAttention(instance, { ...call, results });
+  return resultsOf(call, outcome, []).weights;
 }
 
 /** The result of a call: the target itself where one was given. */

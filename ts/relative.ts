@@ -6,7 +6,7 @@
 
 import type { Asked } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
-import { SaccadeTypeError } from "./errors.ts";
+import { SaccadeTypeError, shapeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { axesOf } from "./layout/axes.ts";
 import { resolveApart } from "./layout/destinations.ts";
@@ -20,7 +20,7 @@ import {
   resolveRelative,
 } from "./layout/relative.ts";
 import { plainOf } from "./layout/results.ts";
-import { I32_MAXIMUM, I32_MINIMUM, MAXIMUM_SIZE, proveInteger, shapeError } from "./layout/shape.ts";
+import { I32_MAXIMUM, I32_MINIMUM, MAXIMUM_SIZE, proveInteger } from "./layout/shape.ts";
 import { captureTensor } from "./layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
 import { attendWithBias } from "./wasm/biased-attention.ts";

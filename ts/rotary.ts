@@ -3,7 +3,7 @@
  */
 
 import type { Engine } from "./engine.ts";
-import { SaccadeRangeError, SaccadeTypeError } from "./errors.ts";
+import { SaccadeRangeError, SaccadeTypeError, shapeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { axesOf, LAYOUTS } from "./layout/axes.ts";
 import { resolveDestination } from "./layout/destinations.ts";
@@ -13,7 +13,7 @@ import { proveFloatTensor } from "./layout/operands.ts";
 import { proveWord, readOptions } from "./layout/options.ts";
 import { plainOf } from "./layout/results.ts";
 import { type RopeScaling, resolveScaling, type ScalingCall } from "./layout/rope-scaling.ts";
-import { MAXIMUM_SIZE, proveInteger, shapeError } from "./layout/shape.ts";
+import { MAXIMUM_SIZE, proveInteger } from "./layout/shape.ts";
 import { type CapturedTensor, captureTensor } from "./layout/tensor-like.ts";
 import { proveBase, proveOffset } from "./positions.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";

@@ -6,7 +6,7 @@
 import { disposeKey } from "./dispose.ts";
 import { type DataOf, DTYPE_LIST, type DType, isDType, type TensorData } from "./dtype.ts";
 import type { Engine } from "./engine.ts";
-import { describe, SaccadeTypeError } from "./errors.ts";
+import { describe, dtypeError, SaccadeTypeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { optionNames, unknownOption } from "./layout/options.ts";
 import { countElements, MAXIMUM_RANK, proveShape, snapshot } from "./layout/shape.ts";
@@ -204,10 +204,7 @@ function make<D extends DType>(caller: string, shape: unknown, dtype: unknown, o
   const proved = proveShape(snapshot(shape, MAXIMUM_RANK, caller, "shape", expected), caller, "shape");
   const resolved = dtype ?? "float32";
   if (!isDType(resolved)) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_DTYPE",
-      `${caller}: dtype is ${describe(dtype)}; expected one of ${DTYPE_LIST}`,
-    );
+    throw dtypeError(caller, `dtype is ${describe(dtype)}; expected one of ${DTYPE_LIST}`);
   }
   const elements = countElements(proved, caller, "shape");
   const instance = instanceFor(readEngine(options, caller), caller);

@@ -2,7 +2,7 @@
  * What a case of the threads' tables is: a call of an export with enough work for several threads. It knows no test
  * runner and no platform, so that Node, browsers, Deno and Bun run the same.
  */
-import { paintBell } from "../../ts/wasm/self-test.ts";
+import { paintBell } from "../../ts/self-test.ts";
 
 export type Library = typeof import("saccade");
 export type Engine = Awaited<ReturnType<Library["createEngine"]>>;

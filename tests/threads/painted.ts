@@ -1,5 +1,5 @@
 /** Tensors with numbers that look random and are the same every time. */
-import { paintBell } from "../../ts/wasm/self-test.ts";
+import { paintBell } from "../../ts/self-test.ts";
 
 export function painted(seed: number, shape: number[]) {
   return {

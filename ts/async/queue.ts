@@ -3,9 +3,9 @@
  */
 
 import type { AsyncOptions } from "../control.ts";
-import { effortOf } from "../wasm/dispatch.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { Job } from "../wasm/job.ts";
+import { effortOf } from "../wasm/sharing.ts";
 import { runPhase, type Slicing } from "./slices.ts";
 import { turn } from "./turn.ts";
 

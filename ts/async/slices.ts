@@ -3,8 +3,9 @@
  * beside the threads of the pool.
  */
 
-import { type Phase, poolFor, refused, statusOfTiles, type TilePool } from "../wasm/dispatch.ts";
+import { type Phase, refused, statusOfTiles, type TilePool } from "../wasm/dispatch.ts";
 import type { Job } from "../wasm/job.ts";
+import { poolFor } from "../wasm/sharing.ts";
 import { turn } from "./turn.ts";
 
 /** The longest time that a slice should take: a third of a frame at 60 frames a second. */

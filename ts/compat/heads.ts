@@ -2,8 +2,8 @@
  * Operands as `[batch, heads, length, dim]`, however the other system stores them, and caches made of them.
  */
 
-import { SaccadeTypeError } from "../errors.ts";
-import { shapeError } from "../layout/shape.ts";
+import { SaccadeTypeError, shapeError } from "../errors.ts";
+
 import type { PlainTensor } from "../tensor.ts";
 import { contiguousStrides, copyElements } from "../wasm/view.ts";
 import { type AnyTensor, allocate, bitsOf, proveRank, readTensor, type Source, viewAs } from "./tensor.ts";

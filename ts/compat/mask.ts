@@ -2,8 +2,8 @@
  * Masks of other systems as `attention` takes them.
  */
 
-import { SaccadeTypeError } from "../errors.ts";
-import { shapeError } from "../layout/shape.ts";
+import { SaccadeTypeError, shapeError } from "../errors.ts";
+
 import type { TensorLike } from "../layout/tensor-like.ts";
 import { contiguousStrides, copyElements } from "../wasm/view.ts";
 import { type AnyTensor, allocate, bitsOf, type Source } from "./tensor.ts";

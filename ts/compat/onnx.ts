@@ -2,9 +2,9 @@
  * ONNX: the operator Attention of opsets 23, 24 and 25.
  */
 
-import { describe, SaccadeTypeError } from "../errors.ts";
+import { describe, SaccadeTypeError, shapeError } from "../errors.ts";
 import { optionNames, unknownOption } from "../layout/options.ts";
-import { shapeError } from "../layout/shape.ts";
+
 import type { TensorLike } from "../layout/tensor-like.ts";
 import type { Tensor } from "../tensor.ts";
 import {

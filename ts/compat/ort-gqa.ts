@@ -2,8 +2,8 @@
  * onnxruntime: the contrib operator GroupQueryAttention (com.microsoft).
  */
 
-import { SaccadeTypeError } from "../errors.ts";
-import { shapeError } from "../layout/shape.ts";
+import { SaccadeTypeError, shapeError } from "../errors.ts";
+
 import type { TensorLike } from "../layout/tensor-like.ts";
 import { typedArrayKind } from "../layout/typed-array.ts";
 import type { Tensor } from "../tensor.ts";

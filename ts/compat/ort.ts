@@ -3,8 +3,9 @@
  * there loosely is taken from the CPU kernels of onnxruntime 1.30.
  */
 
+import { shapeError } from "../errors.ts";
 import { optionNames, unknownOption } from "../layout/options.ts";
-import { shapeError } from "../layout/shape.ts";
+
 import type { TensorLike } from "../layout/tensor-like.ts";
 import type { Tensor } from "../tensor.ts";
 import {

@@ -4,8 +4,8 @@
  */
 
 import { type DType, ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
-import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
-import { countElements, proveInteger, shapeError, snapshot, spanOf } from "../layout/shape.ts";
+import { describe, SaccadeRangeError, SaccadeTypeError, shapeError } from "../errors.ts";
+import { countElements, proveInteger, snapshot, spanOf } from "../layout/shape.ts";
 import { captureTensor, dtypeOf, proveLayout, ResidentHandle, type TensorLike } from "../layout/tensor-like.ts";
 import { arrayFacts, dataArray, rawArray } from "../layout/typed-array.ts";
 import type { PlainTensor, Tensor } from "../tensor.ts";

@@ -3,17 +3,18 @@
  */
 
 import { describe, SaccadeTypeError } from "../errors.ts";
-import type { CapturedAttention, WantedWeights } from "./captured-attention.ts";
+import type { WeightsKind } from "../wasm/call.ts";
+import type { CapturedAttention } from "./captured-attention.ts";
 import { optionNames, unknownOption } from "./options.ts";
 import { I32_MAXIMUM, proveInteger } from "./shape.ts";
-import { captureTensor, ResidentHandle } from "./tensor-like.ts";
+import { type CapturedTensor, captureTensor, ResidentHandle } from "./tensor-like.ts";
 
 const WEIGHTS_EXPECTED = 'true, false, "head-mean", { rows: [...] } or { topK: k }';
 
 /** Proves `returnWeights` where it is no object. */
-export function proveWeights(value: unknown, caller: string): WantedWeights {
-  if (typeof value === "boolean") return value ? "full" : undefined;
-  if (value === "head-mean") return value;
+export function proveWeights(value: unknown, caller: string): WeightsKind | undefined {
+  if (typeof value === "boolean") return value ? { kind: "full" } : undefined;
+  if (value === "head-mean") return { kind: value };
   throw new SaccadeTypeError(
     typeof value === "string" ? "ERR_SACCADE_OPTION" : "ERR_SACCADE_ARGUMENT",
     `${caller}: options.returnWeights is ${describe(value)}; expected ${WEIGHTS_EXPECTED}`,
@@ -38,7 +39,10 @@ export function readWeights(captured: CapturedAttention, value: object): { reado
     );
   }
   if (topK === undefined) return { rows };
-  captured.returnWeights = { topK: proveInteger(topK, 1, I32_MAXIMUM, caller, "options.returnWeights.topK") };
+  captured.returnWeights = {
+    kind: "top-k",
+    k: proveInteger(topK, 1, I32_MAXIMUM, caller, "options.returnWeights.topK"),
+  };
   return undefined;
 }
 
@@ -52,46 +56,40 @@ function isBundle(value: unknown, property: string): value is Record<string, unk
   );
 }
 
-/** Nothing is given as a target. */
-export const NO_TARGETS: CapturedAttention["targets"] = Object.freeze({
-  out: undefined,
-  lse: undefined,
-  weights: undefined,
-  scores: undefined,
-});
-
-const TARGETS = ["out", "lse", "weights", "scores"] as const;
-
-/** Reads `out`: one target, or a bundle of them. */
+/** Reads `out`: one target, or one for each result. */
 export function readOut(captured: CapturedAttention, value: unknown): void {
   const { caller } = captured;
   if (!isBundle(value, "out")) {
-    captured.out = captureTensor(value, caller, "out");
-    captured.targets = { out: value, lse: undefined, weights: undefined, scores: undefined };
+    captured.out = [captureTensor(value, caller, "out")];
+    captured.targets = [value];
     return;
   }
-  const targets: Record<(typeof TARGETS)[number], unknown> = { ...NO_TARGETS };
-  for (const name of optionNames(value, caller)) {
-    if (!(TARGETS as readonly string[]).includes(name)) throw unknownOption(name, TARGETS, [], `${caller}: out`);
-    targets[name as (typeof TARGETS)[number]] = value[name];
+  const { out, lse, weights, scores } = readBundle(value, ["out", "lse", "weights", "scores"], caller, "out");
+  const target = (given: unknown, name: string): CapturedTensor | undefined =>
+    given === undefined ? undefined : captureTensor(given, caller, name);
+  const targets = [captureTensor(out, caller, "out.out"), target(lse, "out.lse")];
+  const outScores = target(scores, "out.scores");
+  if (isBundle(weights, "values")) {
+    const { values, indices } = readBundle(weights, ["values", "indices"], caller, "out.weights");
+    targets.push(
+      captureTensor(values, caller, "out.weights.values"),
+      captureTensor(indices, caller, "out.weights.indices"),
+    );
+  } else targets.push(target(weights, "out.weights"), undefined);
+  captured.out = [...targets, outScores];
+  captured.targets = [out, lse, weights, undefined, scores];
+}
+
+function readBundle<N extends string>(
+  bundle: Record<string, unknown>,
+  names: readonly N[],
+  caller: string,
+  about: string,
+): Partial<Record<N, unknown>> {
+  const read: Partial<Record<N, unknown>> = {};
+  for (const name of optionNames(bundle, caller)) {
+    if (!names.includes(name as N)) throw unknownOption(name, names, [], `${caller}: ${about}`);
+    read[name as N] = bundle[name];
   }
-  captured.targets = targets;
-  const { out, lse, weights, scores } = targets;
-  captured.out = captureTensor(out, caller, "out.out");
-  if (lse !== undefined) captured.outLse = captureTensor(lse, caller, "out.lse");
-  if (scores !== undefined) captured.outScores = captureTensor(scores, caller, "out.scores");
-  if (weights === undefined) return;
-  if (!isBundle(weights, "values")) {
-    captured.outWeights = captureTensor(weights, caller, "out.weights");
-    return;
-  }
-  let values: unknown;
-  let indices: unknown;
-  for (const name of optionNames(weights, caller)) {
-    if (name === "values") values = weights[name];
-    else if (name === "indices") indices = weights[name];
-    else throw unknownOption(name, ["values", "indices"], [], `${caller}: out.weights`);
-  }
-  captured.outWeights = captureTensor(values, caller, "out.weights.values");
-  captured.outIndices = captureTensor(indices, caller, "out.weights.indices");
+  return read;
 }

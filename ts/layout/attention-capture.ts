@@ -3,11 +3,11 @@
  * (getters, proxies).
  */
 
-import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { outOfRange, rangeError, wrongKind } from "../errors.ts";
 import { RuleHandle } from "../mask/rule.ts";
 import { TAP_STAGES } from "../wasm/abi.ts";
 import type { Window } from "../wasm/call.ts";
-import { NO_TARGETS, proveWeights, readOut, readWeights } from "./attention-capture-results.ts";
+import { proveWeights, readOut, readWeights } from "./attention-capture-results.ts";
 import { axesOf, LAYOUTS } from "./axes.ts";
 import type { CapturedAttention } from "./captured-attention.ts";
 import { optionNames, proveBoolean, proveWord, unknownOption } from "./options.ts";
@@ -45,6 +45,9 @@ const KNOWN = [
   "onEmptyRow",
   "engine",
 ] as const;
+
+/** No targets. */
+const NONE: readonly undefined[] = Object.freeze([]);
 
 const FLOATS = ["float32", "float16", "bfloat16"] as const;
 
@@ -103,12 +106,8 @@ export function captureOptions(
     tap: undefined,
     outDtype: undefined,
     onEmptyRow: "zero",
-    out: undefined,
-    outLse: undefined,
-    outWeights: undefined,
-    outIndices: undefined,
-    outScores: undefined,
-    targets: NO_TARGETS,
+    out: NONE,
+    targets: NONE,
   };
   if (options !== undefined) readOptions(captured, options, known);
   return captured;
@@ -174,10 +173,7 @@ function readOptions(captured: CapturedAttention, options: unknown, known: reado
       case "softcap":
         captured.softcap = proveNumber(value, caller, "options.softcap");
         if (captured.softcap <= 0) {
-          throw new SaccadeRangeError(
-            "ERR_SACCADE_RANGE",
-            `${caller}: options.softcap is ${describe(value)}; expected a finite number above 0`,
-          );
+          throw outOfRange(caller, "options.softcap", value, "a finite number above 0");
         }
         break;
       case "returnLse":
@@ -231,14 +227,15 @@ function readLists(captured: CapturedAttention, lists: Lists): void {
     captured.alibiSlopes = proveFloats(lists.alibiSlopes, heads, caller, name, '"auto" or ');
     const wrong = captured.alibiSlopes.findIndex((slope) => !Number.isFinite(slope));
     if (wrong >= 0) {
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_RANGE",
-        `${caller}: ${name}[${wrong}] is ${captured.alibiSlopes[wrong]} as a float32; expected a finite number`,
+      throw rangeError(
+        caller,
+        `${name}[${wrong}] is ${captured.alibiSlopes[wrong]} as a float32; expected a finite number`,
       );
     }
   }
   if (lists.sinks !== undefined) captured.sinks = proveFloats(lists.sinks, heads, caller, "options.sinks");
-  if (lists.rows !== undefined) captured.returnWeights = { rows: readRows(captured, lists.rows, axes.seq) };
+  if (lists.rows !== undefined)
+    captured.returnWeights = { kind: "rows", rows: readRows(captured, lists.rows, axes.seq) };
 }
 
 function readRows({ caller, query }: CapturedAttention, list: unknown, axis: number): readonly number[] {
@@ -250,9 +247,9 @@ function readRows({ caller, query }: CapturedAttention, list: unknown, axis: num
     const row = rows[slot]!;
     const earlier = slots.get(row);
     if (earlier !== undefined) {
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_RANGE",
-        `${caller}: ${name}[${slot}] is ${row}, which ${name}[${earlier}] is already; expected different query rows`,
+      throw rangeError(
+        caller,
+        `${name}[${slot}] is ${row}, which ${name}[${earlier}] is already; expected different query rows`,
       );
     }
     slots.set(row, slot);
@@ -262,10 +259,7 @@ function readRows({ caller, query }: CapturedAttention, list: unknown, axis: num
 
 function readWindow(value: unknown, caller: string): Window {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${caller}: options.window is ${describe(value)}; expected { left?, right?, first? }`,
-    );
+    throw wrongKind(caller, "options.window", value, "{ left?, right?, first? }");
   }
   const window: { left: number | undefined; right: number | undefined; first: number } = {
     left: undefined,

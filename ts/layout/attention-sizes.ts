@@ -3,10 +3,11 @@
  */
 
 import type { SaccadeRangeError } from "../errors.ts";
+import { shapeError } from "../errors.ts";
 import type { AttentionSizes } from "../wasm/call.ts";
 import { axesOf } from "./axes.ts";
 import type { CapturedAttention } from "./captured-attention.ts";
-import { shapeError } from "./shape.ts";
+
 import { resolveShard, type Shard } from "./shard.ts";
 import type { CapturedTensor } from "./tensor-like.ts";
 

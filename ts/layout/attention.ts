@@ -3,14 +3,14 @@
  * proved. Runs no code of the caller.
  */
 
-import { SaccadeRangeError } from "../errors.ts";
+import { rangeError } from "../errors.ts";
 import type { AttentionCall, AttentionSizes, Modifiers, Sequences } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { TensorView } from "../wasm/view.ts";
 import { paperSlopes } from "./alibi.ts";
 import { resolveSizes } from "./attention-sizes.ts";
 import type { CapturedAttention } from "./captured-attention.ts";
-import { type Destinations, resolveDestinations } from "./destinations.ts";
+import { resolveDestinations } from "./destinations.ts";
 import { PACKED_SCORE_AXES, proveBias, proveFloatTensor, proveMask } from "./operands.ts";
 import { type NamedView, proveApart } from "./overlap.ts";
 import { resolveQOffset } from "./positions.ts";
@@ -39,9 +39,8 @@ export function resolveAttention(
   const qOffset = resolveQOffset(captured, sizes, sequences);
   // A row of weights or scores is as wide as the longest sequence.
   const wide = sequences === undefined ? sizes : { ...sizes, kvLen: sequences.maxKv };
-  const destinations = resolveDestinations(captured, wide, captured.outDtype ?? queryView.dtype, instance);
+  const results = resolveDestinations(captured, wide, captured.outDtype ?? queryView.dtype, instance);
   const { axes, batch, numHeads, numKvHeads, qLen, kvLen, headDim, valueHeadDim } = sizes;
-  const { out, lse, weights, tap } = destinations;
   const call: AttentionCall = {
     caller,
     batch,
@@ -57,10 +56,9 @@ export function resolveAttention(
     key: keyView,
     value: valueView,
     cache,
-    out,
-    lse,
-    weights,
-    tap,
+    results,
+    weights: captured.returnWeights,
+    tap: captured.tap,
     scale: captured.scale,
     causal: captured.causal,
     qOffset,
@@ -69,7 +67,7 @@ export function resolveAttention(
     sequences,
     findEmptyRow: captured.onEmptyRow === "throw",
   };
-  if (captured.out !== undefined) proveOutputsApart(call, captured, destinations);
+  if (captured.out.length > 0) proveOutputsApart(call, captured);
   return Object.freeze(call);
 }
 
@@ -97,10 +95,7 @@ export function proveLengths(
 function proveAtMost(lengths: readonly number[], name: string, most: number, size: string, caller: string): void {
   const over = lengths.findIndex((length) => length > most);
   if (over < 0) return;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: options.${name}[${over}] is ${lengths[over]}; expected at most ${size}, which is ${most}`,
-  );
+  throw rangeError(caller, `options.${name}[${over}] is ${lengths[over]}; expected at most ${size}, which is ${most}`);
 }
 
 function proveWithin(
@@ -112,9 +107,9 @@ function proveWithin(
 ): void {
   const over = lengths.findIndex((length, s) => length > lengthOf(cumulative, s));
   if (over < 0) return;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: options.${name}[${over}] is ${lengths[over]}; expected at most ${lengthOf(cumulative, over)}, the ` +
+  throw rangeError(
+    caller,
+    `options.${name}[${over}] is ${lengths[over]}; expected at most ${lengthOf(cumulative, over)}, the ` +
       `${what} of sequence ${over}`,
   );
 }
@@ -155,27 +150,24 @@ export function resolveModifiers(
   };
 }
 
+/** Outputs overlap neither inputs nor each other. */
 function proveOutputsApart(
-  { query, key, value, modifiers }: AttentionCall,
+  { results, query, key, value, modifiers }: AttentionCall,
   captured: CapturedAttention,
-  { out, lse, weights, tap }: Destinations,
 ): void {
   const outputs: NamedView[] = [];
-  const add = (tensor: CapturedTensor | undefined, view: TensorView | undefined): void => {
-    if (tensor !== undefined && view !== undefined) outputs.push({ name: tensor.name, view });
-  };
-  add(captured.out, out.target);
-  add(captured.outLse, lse?.target);
-  add(captured.outWeights, weights?.values.target);
-  if (weights?.kind === "top-k") add(captured.outIndices, weights.indices.target);
-  add(captured.outScores, tap?.scores.target);
-  const inputs = [
+  results.forEach((result, index) => {
+    const view = result?.target;
+    if (view !== undefined) outputs.push({ name: captured.out[index]!.name, view });
+  });
+  const inputs: NamedView[] = [
     { name: "query", view: query },
     { name: "key", view: key },
     { name: "value", view: value },
   ];
-  if (modifiers?.mask !== undefined) inputs.push({ name: "mask", view: modifiers.mask });
-  if (modifiers?.bias !== undefined) inputs.push({ name: "bias", view: modifiers.bias });
+  const { mask, bias } = modifiers ?? {};
+  if (mask !== undefined) inputs.push({ name: "mask", view: mask });
+  if (bias !== undefined) inputs.push({ name: "bias", view: bias });
   proveApart(outputs, inputs, captured.caller);
 }
 

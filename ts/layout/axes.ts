@@ -2,7 +2,7 @@
  * Which axis of a tensor means what, per layout and rank.
  */
 
-import { SaccadeRangeError } from "../errors.ts";
+import { shapeError } from "../errors.ts";
 import type { AxisOrder } from "../wasm/call.ts";
 
 export const LAYOUTS = ["bshd", "bhsd"] as const;
@@ -37,9 +37,9 @@ export function axesOf(shape: readonly number[], layout: Layout, caller: string,
   const axes = AXES[layout][shape.length];
   if (axes !== undefined) return axes;
   const full = layout === "bshd" ? "[batch, seq, heads, headDim]" : "[batch, heads, seq, headDim]";
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_SHAPE",
-    `${caller}: ${name}.shape has ${shape.length} axes; expected 4 (${full}), 3 (without batch) or 2 ` +
+  throw shapeError(
+    caller,
+    `${name}.shape has ${shape.length} axes; expected 4 (${full}), 3 (without batch) or 2 ` +
       "([seq, headDim], one head)",
   );
 }

@@ -4,11 +4,11 @@
 
 import { BLOCK, type BlockFormat, blockByteLength, CACHE_DTYPES, type CacheDType } from "../cache/format.ts";
 import { type Geometry, geometryOf, type MemoryShape } from "../cache/geometry.ts";
-import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { describe, SaccadeRangeError, SaccadeTypeError, shapeError } from "../errors.ts";
 import type { AxisOrder } from "../wasm/call.ts";
 import { axesOf, type Layout } from "./axes.ts";
 import { readOptions } from "./options.ts";
-import { MAXIMUM_SIZE, proveInteger, proveIntegers, shapeError } from "./shape.ts";
+import { MAXIMUM_SIZE, proveInteger, proveIntegers } from "./shape.ts";
 import type { CapturedTensor } from "./tensor-like.ts";
 
 const KNOWN = [

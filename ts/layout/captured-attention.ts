@@ -4,18 +4,9 @@
 
 import type { FloatDType } from "../dtype.ts";
 import type { BoundRule } from "../mask/rule.ts";
-import type { TAP_STAGES } from "../wasm/abi.ts";
-import type { Window } from "../wasm/call.ts";
+import type { Results, TapStage, WeightsKind, Window } from "../wasm/call.ts";
 import type { Layout } from "./axes.ts";
 import type { CapturedTensor } from "./tensor-like.ts";
-
-/** Which weights are asked for. */
-export type WantedWeights =
-  | "full"
-  | "head-mean"
-  | { readonly rows: readonly number[] }
-  | { readonly topK: number }
-  | undefined;
 
 /** Everything that was passed, each property read once. */
 export interface CapturedAttention {
@@ -40,16 +31,12 @@ export interface CapturedAttention {
   softcap: number | undefined;
   sinks: Float32Array | undefined;
   returnLse: boolean;
-  returnWeights: WantedWeights;
-  tap: (typeof TAP_STAGES)[number] | undefined;
+  returnWeights: WeightsKind | undefined;
+  tap: TapStage | undefined;
   outDtype: FloatDType | undefined;
   onEmptyRow: "zero" | "throw";
-  out: CapturedTensor | undefined;
-  outLse: CapturedTensor | undefined;
-  outWeights: CapturedTensor | undefined;
-  /** The target of top-k indices. */
-  outIndices: CapturedTensor | undefined;
-  outScores: CapturedTensor | undefined;
-  /** The very objects given as targets: they are the result. */
-  targets: Readonly<Record<"out" | "lse" | "weights" | "scores", unknown>>;
+  /** Targets of the results. */
+  out: Results<CapturedTensor>;
+  /** The very objects given as targets: they are the result. Both targets of top-k weights are one object. */
+  targets: Results<unknown>;
 }

@@ -3,63 +3,44 @@
  */
 
 import type { DType, FloatDType } from "../dtype.ts";
-import { SaccadeTypeError } from "../errors.ts";
-import type { AttentionSizes, Destination, TapCall, WeightsCall } from "../wasm/call.ts";
+import { dtypeError, optionError, SaccadeTypeError, shapeError } from "../errors.ts";
+import {
+  type AttentionSizes,
+  type Destination,
+  RESULT_INDICES,
+  RESULT_LSE,
+  RESULT_OUT,
+  RESULT_SCORES,
+  RESULT_WEIGHTS,
+  type Results,
+} from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { TensorView } from "../wasm/view.ts";
-import type { CapturedAttention, WantedWeights } from "./captured-attention.ts";
+import type { CapturedAttention } from "./captured-attention.ts";
 import { proveApart } from "./overlap.ts";
-import { countElements, shapeError } from "./shape.ts";
+import { countElements } from "./shape.ts";
 import { type CapturedTensor, dtypeOf, proveTensor } from "./tensor-like.ts";
 
-/** The results of a call. */
-export interface Destinations {
-  readonly out: Destination;
-  readonly lse: Destination | undefined;
-  readonly weights: WeightsCall | undefined;
-  readonly tap: TapCall | undefined;
-}
+/** Targets by their names, and why each may be out of place. */
+const NAMES = ["out", "out.lse", "out.weights", "", "out.scores"];
+const UNASKED = ["", "returnLse is not true", "returnWeights is not true", "", "tap is not given"];
 
-/** Proves all targets; a target for a result that is not asked for is a contradiction. */
+/** Where the results go; `sizes` are those of a row of weights or scores. */
 export function resolveDestinations(
   captured: CapturedAttention,
   sizes: AttentionSizes,
   outDtype: FloatDType,
   instance: WasmInstance,
-): Destinations {
-  const { caller, returnLse, outLse, returnWeights, outWeights, tap, outScores } = captured;
-  if (outLse !== undefined && !returnLse) throw unasked("out.lse", "returnLse is not true", caller);
-  if (outScores !== undefined && tap === undefined) throw unasked("out.scores", "tap is not given", caller);
-  if (outWeights !== undefined && returnWeights === undefined) {
-    throw unasked("out.weights", "returnWeights is not true", caller);
+): Results<Destination> {
+  const { caller, out, outDtype: asked } = captured;
+  const shapes = shapesOf(captured, sizes);
+  for (let index = RESULT_LSE; index < out.length; index++) {
+    if (out[index] !== undefined && shapes[index] === undefined && index !== RESULT_INDICES) {
+      throw optionError(caller, `options.${NAMES[index]} is given, but options.${UNASKED[index]}`);
+    }
   }
-  const outShape = captured.query.shape.slice();
-  outShape[outShape.length - 1] = sizes.valueHeadDim;
-  const because =
-    captured.outDtype === undefined
-      ? ", as the query is (options.outDtype can say otherwise)"
-      : ", as options.outDtype says";
-  const out = resolveDestination(captured.out, outShape, outDtype, instance, caller, because);
-  const lse = returnLse ? resolveDestination(outLse, rowShape(sizes), "float32", instance, caller) : undefined;
-  const weights = returnWeights === undefined ? undefined : resolveWeights(captured, returnWeights, sizes, instance);
-  if (tap === undefined) return { out, lse, weights, tap: undefined };
-  const scores = resolveDestination(outScores, [...rowShape(sizes), sizes.kvLen], "float32", instance, caller);
-  return { out, lse, weights, tap: { stage: tap, scores } };
-}
-
-/** The shape of a value per row, without the axes that the query leaves out. */
-function rowShape({ axes, batch, numHeads, qLen }: AttentionSizes): number[] {
-  return axes.batch >= 0 ? [batch, numHeads, qLen] : axes.head >= 0 ? [numHeads, qLen] : [qLen];
-}
-
-function resolveWeights(
-  { outWeights, outIndices, caller }: CapturedAttention,
-  wanted: NonNullable<WantedWeights>,
-  sizes: AttentionSizes,
-  instance: WasmInstance,
-): WeightsCall {
-  const isTopK = typeof wanted === "object" && "topK" in wanted;
-  if (outWeights !== undefined && isTopK !== (outIndices !== undefined)) {
+  const isTopK = shapes[RESULT_INDICES] !== undefined;
+  if (out[RESULT_WEIGHTS] !== undefined && isTopK !== (out[RESULT_INDICES] !== undefined)) {
     throw new SaccadeTypeError(
       "ERR_SACCADE_OPTION",
       isTopK
@@ -67,26 +48,44 @@ function resolveWeights(
         : `${caller}: options.out.weights is { values, indices }, which only returnWeights { topK } writes`,
     );
   }
-  const rows = rowShape(sizes);
-  const { axes, batch, qLen, kvLen } = sizes;
-  const to = (shape: readonly number[]): Destination =>
-    resolveDestination(outWeights, shape, "float32", instance, caller);
-  if (wanted === "full") return { kind: "full", values: to([...rows, kvLen]) };
-  if (wanted === "head-mean") {
-    return { kind: "head-mean", values: to(axes.batch >= 0 ? [batch, qLen, kvLen] : [qLen, kvLen]) };
+  const because =
+    asked === undefined ? ", as the query is (options.outDtype can say otherwise)" : ", as options.outDtype says";
+  const results = new Array<Destination | undefined>(shapes.length);
+  for (let i = 0; i < shapes.length; i++) {
+    const shape = shapes[i];
+    if (shape === undefined) continue;
+    const dtype = i === RESULT_OUT ? outDtype : i === RESULT_INDICES ? "int32" : "float32";
+    results[i] = resolveDestination(out[i], shape, dtype, instance, caller, i === RESULT_OUT ? because : "");
   }
-  if ("rows" in wanted) {
-    return { kind: "rows", rows: wanted.rows, values: to([...rows.slice(0, -1), wanted.rows.length, kvLen]) };
-  }
-  const k = wanted.topK;
-  const shape = [...rows, k];
-  const values = to(shape);
-  const indices = resolveDestination(outIndices, [...shape], "int32", instance, caller);
-  return { kind: "top-k", k, values, indices };
+  return results;
 }
 
-function unasked(target: string, because: string, caller: string): SaccadeTypeError {
-  return new SaccadeTypeError("ERR_SACCADE_OPTION", `${caller}: options.${target} is given, but options.${because}`);
+/** The shapes of the results that are asked for. */
+function shapesOf(
+  { query, returnLse, returnWeights: wanted, tap }: CapturedAttention,
+  sizes: AttentionSizes,
+): Results<readonly number[]> {
+  const { axes, batch, qLen, kvLen } = sizes;
+  const out: number[] = [];
+  // A loop: frozen arrays are slow to slice.
+  for (let axis = 0; axis + 1 < query.shape.length; axis++) out.push(query.shape[axis]!);
+  out.push(sizes.valueHeadDim);
+  const shapes: (readonly number[] | undefined)[] = [out, undefined, undefined, undefined, undefined];
+  if (returnLse) shapes[RESULT_LSE] = rowShape(sizes);
+  if (wanted?.kind === "head-mean") shapes[RESULT_WEIGHTS] = axes.batch >= 0 ? [batch, qLen, kvLen] : [qLen, kvLen];
+  else if (wanted?.kind === "rows") {
+    shapes[RESULT_WEIGHTS] = [...rowShape(sizes).slice(0, -1), wanted.rows.length, kvLen];
+  } else if (wanted !== undefined) {
+    shapes[RESULT_WEIGHTS] = [...rowShape(sizes), wanted.kind === "top-k" ? wanted.k : kvLen];
+    if (wanted.kind === "top-k") shapes[RESULT_INDICES] = [...rowShape(sizes), wanted.k];
+  }
+  if (tap !== undefined) shapes[RESULT_SCORES] = [...rowShape(sizes), kvLen];
+  return shapes;
+}
+
+/** Shape of what has a value per row. */
+function rowShape({ axes, batch, numHeads, qLen }: AttentionSizes): number[] {
+  return axes.batch >= 0 ? [batch, numHeads, qLen] : axes.head >= 0 ? [numHeads, qLen] : [qLen];
 }
 
 /** Where a result of a shape goes: to a proved target, or to a new array. */
@@ -106,7 +105,7 @@ export function resolveDestination(
   }
   const actual = dtypeOf(captured, caller);
   if (actual !== dtype) {
-    throw new SaccadeTypeError("ERR_SACCADE_DTYPE", `${caller}: ${name} is ${actual}; expected ${dtype}${because}`);
+    throw dtypeError(caller, `${name} is ${actual}; expected ${dtype}${because}`);
   }
   return { shape, elements, dtype, target: proveTensor(captured, instance, caller, true) };
 }

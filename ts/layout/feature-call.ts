@@ -4,7 +4,7 @@
  */
 
 import type { Engine } from "../engine.ts";
-import { type SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { type SaccadeRangeError, SaccadeTypeError, shapeError } from "../errors.ts";
 import { instanceFor } from "../init.ts";
 import type { TensorInput } from "../tensor.ts";
 import type { Destination } from "../wasm/call.ts";
@@ -14,7 +14,7 @@ import { proveFinite } from "./finite.ts";
 import { type CapturedLengths, captureLengths } from "./lengths.ts";
 import { type FloatView, proveFloatTensor } from "./operands.ts";
 import { readOptions } from "./options.ts";
-import { shapeError } from "./shape.ts";
+
 import { type CapturedTensor, captureTensor } from "./tensor-like.ts";
 
 /** Options that every such function has. */

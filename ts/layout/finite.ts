@@ -5,8 +5,8 @@
 import type { FloatDType } from "../dtype.ts";
 import { SaccadeRangeError } from "../errors.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
-import { afterwards } from "../wasm/job.ts";
 import { rawMemory } from "../wasm/place.ts";
+import { afterwards } from "../wasm/recording.ts";
 import { contiguousStrides, copyElements, type RawArray } from "../wasm/view.ts";
 import type { FloatView } from "./operands.ts";
 

@@ -3,11 +3,11 @@
  */
 
 import { type FloatDType, isFloat } from "../dtype.ts";
-import { SaccadeTypeError } from "../errors.ts";
+import { dtypeError, shapeError } from "../errors.ts";
 import type { AttentionSizes } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { TensorView } from "../wasm/view.ts";
-import { shapeError } from "./shape.ts";
+
 import { type CapturedTensor, proveTensor } from "./tensor-like.ts";
 
 /** A view of floats. */
@@ -23,9 +23,9 @@ export const PACKED_SCORE_AXES: readonly string[] = ["sequences", "numHeads", "m
 export function proveFloatTensor(captured: CapturedTensor, instance: WasmInstance, caller: string): FloatView {
   const view = proveTensor(captured, instance, caller);
   if (isFloat(view.dtype)) return view as FloatView;
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_DTYPE",
-    `${caller}: ${captured.name} is ${view.dtype}; expected float32, float16 or bfloat16: convert it first`,
+  throw dtypeError(
+    caller,
+    `${captured.name} is ${view.dtype}; expected float32, float16 or bfloat16: convert it first`,
   );
 }
 
@@ -40,9 +40,9 @@ export function proveMask(
   const view = proveTensor(captured, instance, caller);
   const { dtype } = view;
   if (dtype !== "bool" && dtype !== "uint8") {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_DTYPE",
-      `${caller}: ${captured.name} is ${dtype}; expected bool or uint8 (a Uint8Array, not 0 = may attend)` +
+    throw dtypeError(
+      caller,
+      `${captured.name} is ${dtype}; expected bool or uint8 (a Uint8Array, not 0 = may attend)` +
         `${isFloat(dtype) ? "; numbers to add to the scores are options.bias" : ""}`,
     );
   }

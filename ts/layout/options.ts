@@ -3,16 +3,13 @@
  * since a typo must not be silent.
  */
 
-import { describe, SaccadeError, SaccadeTypeError } from "../errors.ts";
+import { describe, optionError, SaccadeError, SaccadeTypeError, wrongKind } from "../errors.ts";
 
 /** Names of an option bag's own properties. `undefined` counts as an empty bag. */
 export function optionNames(options: unknown, caller: string): readonly string[] {
   if (options === undefined) return [];
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${caller}: options is ${describe(options)}; expected an object such as { ... }`,
-    );
+    throw wrongKind(caller, "options", options, "an object such as { ... }");
   }
   return Object.keys(options);
 }
@@ -46,16 +43,13 @@ export function unknownOption(name: string, known: readonly string[], later: rea
   }
   const near = nearest(name, [...known, ...later]);
   const advice = near === undefined ? `the options are ${known.join(", ")}` : `did you mean ${JSON.stringify(near)}?`;
-  return new SaccadeTypeError("ERR_SACCADE_OPTION", `${caller}: there is no option ${describe(name)}; ${advice}`);
+  return optionError(caller, `there is no option ${describe(name)}; ${advice}`);
 }
 
 /** Proves a boolean option. */
 export function proveBoolean(value: unknown, caller: string, name: string): boolean {
   if (typeof value === "boolean") return value;
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_ARGUMENT",
-    `${caller}: options.${name} is ${describe(value)}; expected true or false`,
-  );
+  throw wrongKind(caller, `options.${name}`, value, "true or false");
 }
 
 /** Proves an option that is one of a few words. */

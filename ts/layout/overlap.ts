@@ -4,7 +4,7 @@
  */
 
 import { ELEMENT_BYTE_LENGTH } from "../dtype.ts";
-import { SaccadeRangeError } from "../errors.ts";
+import { SaccadeRangeError, strideError } from "../errors.ts";
 import type { TensorView } from "../wasm/view.ts";
 import { isInjective } from "./shape.ts";
 
@@ -34,9 +34,9 @@ export function proveApart(outputs: readonly NamedView[], inputs: readonly Named
   for (let i = 0; i < outputs.length; i++) {
     const { name, view } = outputs[i]!;
     if (!view.contiguous && !isInjective(view.shape, view.strides)) {
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_STRIDE",
-        `${caller}: ${name}.strides [${view.strides.join(", ")}] let two elements of shape [${view.shape.join(", ")}] ` +
+      throw strideError(
+        caller,
+        `${name}.strides [${view.strides.join(", ")}] let two elements of shape [${view.shape.join(", ")}] ` +
           "share a place; an output cannot be written so",
       );
     }

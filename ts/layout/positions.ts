@@ -2,7 +2,7 @@
  * Where query row 0 stands among the keys. Systems disagree on the default where qLen != kvLen, so there is none.
  */
 
-import { SaccadeTypeError } from "../errors.ts";
+import { optionError, type SaccadeTypeError } from "../errors.ts";
 import type { AttentionSizes, Sequences } from "../wasm/call.ts";
 import type { CapturedAttention } from "./captured-attention.ts";
 import { lengthOf } from "./sequences.ts";
@@ -16,9 +16,9 @@ function positionalOption({ causal, window, alibiSlopes, rule }: CapturedAttenti
 }
 
 function missing(option: string, qLen: number, kvLen: number, where: string, caller: string): SaccadeTypeError {
-  return new SaccadeTypeError(
-    "ERR_SACCADE_OPTION",
-    `${caller}: ${option} with qLen ${qLen} and kvLen ${kvLen}${where} needs options.qOffset, the position of query row ` +
+  return optionError(
+    caller,
+    `${option} with qLen ${qLen} and kvLen ${kvLen}${where} needs options.qOffset, the position of query row ` +
       '0 among the keys, since systems disagree on it: "bottom-right" (the last query row sees the last key, as when ' +
       'decoding with a cache), "top-left" (query row 0 sees key 0 only), or a number',
   );

@@ -2,8 +2,9 @@
  * Reading and proving calls of attention with relative positions: a call of attention, and tables beside it.
  */
 
+import { shapeError } from "../errors.ts";
 import { instanceFor } from "../init.ts";
-import type { AttentionCall, Destination } from "../wasm/call.ts";
+import { type AttentionCall, type Destination, RESULT_OUT } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import { resolveAttention } from "./attention.ts";
 import { captureAttention } from "./attention-capture.ts";
@@ -11,7 +12,7 @@ import type { CapturedAttention } from "./captured-attention.ts";
 import { resolveApart, resolveDestination } from "./destinations.ts";
 import { type FloatView, proveFloatTensor } from "./operands.ts";
 import { proveBoolean } from "./options.ts";
-import { shapeError } from "./shape.ts";
+
 import { type CapturedTensor, captureTensor } from "./tensor-like.ts";
 
 /** Options that every attention with relative positions has. */
@@ -68,8 +69,9 @@ export function resolveRelative(
   const { query, key, value, modifiers } = call;
   const others = Object.fromEntries(views.map((view, index) => [tables[index]!.name, view]));
   const inputs = { query, key, value, mask: modifiers?.mask, ...others };
-  const destination = resolveApart(out, call.out.shape, inputs, instance, caller);
-  const scores = [call.batch, call.numHeads, call.qLen, call.kvLen].slice(4 - Math.max(2, call.out.shape.length));
+  const outShape = call.results[RESULT_OUT]!.shape;
+  const destination = resolveApart(out, outShape, inputs, instance, caller);
+  const scores = [call.batch, call.numHeads, call.qLen, call.kvLen].slice(4 - Math.max(2, outShape.length));
   const weights = returnWeights ? resolveDestination(undefined, scores, "float32", instance, caller) : undefined;
   return { instance, call, tables: views, out: destination, weights };
 }

@@ -2,10 +2,9 @@
  * Packed sequences: several sequences one behind the other in one tensor, without padding.
  */
 
-import { SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { optionError, rangeError, type SaccadeRangeError, shapeError } from "../errors.ts";
 import type { AttentionSizes, Sequences } from "../wasm/call.ts";
 import type { CapturedAttention } from "./captured-attention.ts";
-import { shapeError } from "./shape.ts";
 
 /**
  * The sequences of a call, proved; undefined where it is not packed.
@@ -17,10 +16,7 @@ export function resolveSequences(captured: CapturedAttention, sizes: AttentionSi
   if (query === undefined && key === undefined) return undefined;
   if (query === undefined || key === undefined) {
     const [given, missing] = query === undefined ? ["cuKvLens", "cuQLens"] : ["cuQLens", "cuKvLens"];
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_OPTION",
-      `${caller}: options.${given} is given without options.${missing}; packed sequences need both`,
-    );
+    throw optionError(caller, `options.${given} is given without options.${missing}; packed sequences need both`);
   }
   const rank = captured.query.shape.length;
   if (rank !== 3) {
@@ -58,10 +54,7 @@ export function paddedSizes(sizes: AttentionSizes, { query, maxQ, maxKv }: Seque
 
 function proveCumulative(list: readonly number[], total: number, name: string, tensor: string, caller: string): void {
   const refuse = (index: number, expected: string): SaccadeRangeError =>
-    new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: options.${name}[${index}] is ${list[index]}; expected ${expected}`,
-    );
+    rangeError(caller, `options.${name}[${index}] is ${list[index]}; expected ${expected}`);
   if (list.length === 0) {
     throw shapeError(caller, `options.${name} has no entries; expected one more than there are sequences, from 0 up`);
   }

@@ -3,7 +3,7 @@
  * product can wrap.
  */
 
-import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { argumentError, describe, outOfRange, rangeError, shapeError, strideError, wrongKind } from "../errors.ts";
 
 /** The most axes that a tensor can have. */
 export const MAXIMUM_RANK = 8;
@@ -18,25 +18,17 @@ export const I32_MAXIMUM: number = 2 ** 31 - 1;
 /** The largest stride: it must fit in a u32. */
 export const MAXIMUM_STRIDE = 2 ** 32 - 1;
 
-/** The error for a shape. */
-export function shapeError(caller: string, message: string): SaccadeRangeError {
-  return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}`);
-}
-
 /** Reads an array-like exactly once, entry by entry, into an array of our own; at most `limit` entries. */
 export function snapshot(list: unknown, limit: number, caller: string, name: string, expected: string): unknown[] {
   if (typeof list !== "object" || list === null) {
-    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: ${name} is ${describe(list)}; expected ${expected}`);
+    throw wrongKind(caller, name, list, expected);
   }
   const length: unknown = (list as ArrayLike<unknown>).length;
   if (typeof length !== "number" || !Number.isSafeInteger(length) || length < 0) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${caller}: ${name} is not an array (its length is ${describe(length)}); expected ${expected}`,
-    );
+    throw argumentError(caller, `${name} is not an array (its length is ${describe(length)}); expected ${expected}`);
   }
   if (length > limit) {
-    throw new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${name} has ${length} entries; expected ${expected}`);
+    throw shapeError(caller, `${name} has ${length} entries; expected ${expected}`);
   }
   const entries = new Array<unknown>(length);
   for (let i = 0; i < length; i++) entries[i] = (list as ArrayLike<unknown>)[i];
@@ -46,16 +38,10 @@ export function snapshot(list: unknown, limit: number, caller: string, name: str
 /** Proves that entry `axis` of a shape is a size: an integer from 0 to {@link MAXIMUM_SIZE}. */
 function proveSize(size: unknown, caller: string, name: string, axis: number): number {
   if (typeof size !== "number") {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${caller}: ${name}[${axis}] is ${describe(size)}; expected a number`,
-    );
+    throw wrongKind(caller, `${name}[${axis}]`, size, "a number");
   }
   if (!Number.isInteger(size) || size < 0 || size > MAXIMUM_SIZE) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_SHAPE",
-      `${caller}: ${name}[${axis}] is ${describe(size)}; expected an integer from 0 to ${MAXIMUM_SIZE}`,
-    );
+    throw shapeError(caller, `${name}[${axis}] is ${describe(size)}; expected an integer from 0 to ${MAXIMUM_SIZE}`);
   }
   // -0 becomes 0.
   return size || 0;
@@ -73,10 +59,7 @@ export function countElements(shape: readonly number[], caller: string, name: st
   // A 0 among sizes whose other product is Infinity is still 0 elements.
   if (shape.includes(0)) return 0;
   if (elements > Number.MAX_SAFE_INTEGER) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_SHAPE",
-      `${caller}: ${name} [${shape.join(", ")}] has more than 2^53 elements`,
-    );
+    throw shapeError(caller, `${name} [${shape.join(", ")}] has more than 2^53 elements`);
   }
   return elements;
 }
@@ -89,31 +72,25 @@ export function proveStrides(
   name: string,
 ): readonly number[] {
   if (entries.length !== shape.length) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_STRIDE",
-      `${caller}: ${name} has ${entries.length} entries; expected one per axis of the shape, which has ${shape.length}`,
+    throw strideError(
+      caller,
+      `${name} has ${entries.length} entries; expected one per axis of the shape, which has ${shape.length}`,
     );
   }
   const last = shape.length - 1;
   const strides = entries.map((stride, axis) => {
     if (typeof stride !== "number") {
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_ARGUMENT",
-        `${caller}: ${name}[${axis}] is ${describe(stride)}; expected a number`,
-      );
+      throw wrongKind(caller, `${name}[${axis}]`, stride, "a number");
     }
     if (!Number.isInteger(stride) || stride < 0 || stride > MAXIMUM_STRIDE) {
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_STRIDE",
-        `${caller}: ${name}[${axis}] is ${describe(stride)}; expected an integer from 0 to ${MAXIMUM_STRIDE} (elements)`,
+      throw strideError(
+        caller,
+        `${name}[${axis}] is ${describe(stride)}; expected an integer from 0 to ${MAXIMUM_STRIDE} (elements)`,
       );
     }
     const size = shape[axis]!;
     if (axis === last && size > 1 && stride !== 1) {
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_STRIDE",
-        `${caller}: ${name}[${axis}] is ${stride}; the last axis must be contiguous (stride 1)`,
-      );
+      throw strideError(caller, `${name}[${axis}] is ${stride}; the last axis must be contiguous (stride 1)`);
     }
     if (axis === last) return 1;
     return size > 1 ? stride : 0;
@@ -194,29 +171,23 @@ export function proveFloats(
   const entries = exactly(list, length, caller, name, `${or}${length} numbers, ${each}`);
   return Float32Array.from(entries, (entry, index) => {
     if (typeof entry === "number") return entry;
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${caller}: ${name}[${index}] is ${describe(entry)}; expected a number`,
-    );
+    throw wrongKind(caller, `${name}[${index}]`, entry, "a number");
   });
 }
 
 function exactly(list: unknown, length: number, caller: string, name: string, expected: string): unknown[] {
   const entries = snapshot(list, length, caller, name, expected);
   if (entries.length === length) return entries;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_SHAPE",
-    `${caller}: ${name} has ${entries.length} entries; expected ${expected}`,
-  );
+  throw shapeError(caller, `${name} has ${entries.length} entries; expected ${expected}`);
 }
 
 /** Proves a finite number. */
 export function proveNumber(value: unknown, caller: string, name: string): number {
   if (typeof value !== "number") {
-    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: ${name} is ${describe(value)}; expected a number`);
+    throw wrongKind(caller, name, value, "a number");
   }
   if (!Number.isFinite(value)) {
-    throw new SaccadeRangeError("ERR_SACCADE_RANGE", `${caller}: ${name} is ${value}; expected a finite number`);
+    throw rangeError(caller, `${name} is ${value}; expected a finite number`);
   }
   return value;
 }
@@ -224,13 +195,10 @@ export function proveNumber(value: unknown, caller: string, name: string): numbe
 /** Proves an integer in `[low, high]`; -0 becomes 0. */
 export function proveInteger(value: unknown, low: number, high: number, caller: string, name: string): number {
   if (typeof value !== "number") {
-    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: ${name} is ${describe(value)}; expected an integer`);
+    throw wrongKind(caller, name, value, "an integer");
   }
   if (!Number.isInteger(value) || value < low || value > high) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: ${name} is ${describe(value)}; expected an integer from ${low} to ${high}`,
-    );
+    throw outOfRange(caller, name, value, `an integer from ${low} to ${high}`);
   }
   return value || 0;
 }

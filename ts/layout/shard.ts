@@ -2,7 +2,7 @@
  * The place of a shard's keys among all keys, taken out of the options of `attentionPartial`.
  */
 
-import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { describe, optionError, rangeError } from "../errors.ts";
 import type { KeyRange } from "../wasm/call.ts";
 import { optionNames, unknownOption } from "./options.ts";
 import { MAXIMUM_SIZE, proveInteger } from "./shape.ts";
@@ -29,9 +29,9 @@ export function captureShard(options: unknown, caller: string): { readonly shard
   const integer = (name: "kvStart" | "kvTotal", most: number): number => {
     const value = place[name];
     if (value === undefined) {
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_OPTION",
-        `${caller}: options.${name} is ${describe(value)}; expected the place of the shard: { kvStart, kvTotal }`,
+      throw optionError(
+        caller,
+        `options.${name} is ${describe(value)}; expected the place of the shard: { kvStart, kvTotal }`,
       );
     }
     return proveInteger(value, 0, most, caller, `options.${name}`);
@@ -44,8 +44,5 @@ export function captureShard(options: unknown, caller: string): { readonly shard
 export function resolveShard({ kvStart, kvTotal }: Shard, length: number, caller: string): KeyRange {
   const kvEnd = kvStart + length;
   if (kvEnd <= kvTotal) return { kvStart, kvEnd };
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: key holds the keys from ${kvStart} to ${kvEnd - 1}, options.kvTotal is ${kvTotal}`,
-  );
+  throw rangeError(caller, `key holds the keys from ${kvStart} to ${kvEnd - 1}, options.kvTotal is ${kvTotal}`);
 }

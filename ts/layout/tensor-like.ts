@@ -5,7 +5,7 @@
  */
 
 import { type DType, ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
-import { describe, SaccadeError, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { argumentError, SaccadeError, type SaccadeRangeError, shapeError, strideError, wrongKind } from "../errors.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { Resident } from "../wasm/resident.ts";
 import { contiguousStrides, type TensorView } from "../wasm/view.ts";
@@ -99,10 +99,7 @@ export function stepTensor(step: TensorView, name: string): CapturedTensor {
 /** Reads a tensor: the only step that may run code of the caller. */
 export function captureTensor(value: unknown, caller: string, name: string): CapturedTensor {
   if (typeof value !== "object" || value === null) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${caller}: ${name} is ${describe(value)}; expected a Tensor or { data, shape }`,
-    );
+    throw wrongKind(caller, name, value, "a Tensor or { data, shape }");
   }
   const resident = ResidentHandle.residentOf(value);
   if (resident !== undefined) {
@@ -121,10 +118,7 @@ function capturePlain(value: object, caller: string, name: string): CapturedTens
     const kind = typedArrayKind(value) ?? (Array.isArray(value) ? "plain array" : undefined);
     const given = kind === undefined ? `has no ${data === undefined ? "data" : "shape"}` : `is a ${kind}`;
     const detail = kind === "plain array" ? " with a typed array as data" : "";
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${caller}: ${name} ${given}; expected a Tensor or { data, shape }${detail}`,
-    );
+    throw argumentError(caller, `${name} ${given}; expected a Tensor or { data, shape }${detail}`);
   }
   const dtype = read("dtype");
   const strides = read("strides");
@@ -206,9 +200,9 @@ export function proveTensor(
   const span = elements === 0 ? 0 : spanOf(shape, strides);
   if (offset + span > length) throw tooShort(captured, shape, strides, offset, elements, span, length, caller);
   if (captured.strides === undefined && captured.offset === undefined && elements !== length) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_SHAPE",
-      `${caller}: ${name}.data holds ${length} elements, ${name}.shape [${shape.join(", ")}] needs ${elements} ` +
+    throw shapeError(
+      caller,
+      `${name}.data holds ${length} elements, ${name}.shape [${shape.join(", ")}] needs ${elements} ` +
         "(to view a part of a larger array, give offset or strides)",
     );
   }
@@ -239,14 +233,14 @@ function tooShort(
   caller: string,
 ): SaccadeRangeError {
   if (givenStrides === undefined && offset === 0) {
-    return new SaccadeRangeError(
-      "ERR_SACCADE_SHAPE",
-      `${caller}: ${name}.data holds ${length} elements, ${name}.shape [${shape.join(", ")}] needs ${elements}`,
+    return shapeError(
+      caller,
+      `${name}.data holds ${length} elements, ${name}.shape [${shape.join(", ")}] needs ${elements}`,
     );
   }
-  return new SaccadeRangeError(
-    "ERR_SACCADE_STRIDE",
-    `${caller}: ${name}.data holds ${length} elements, but shape [${shape.join(", ")}] with strides ` +
+  return strideError(
+    caller,
+    `${name}.data holds ${length} elements, but shape [${shape.join(", ")}] with strides ` +
       `[${strides.join(", ")}] and offset ${offset} reaches element ${offset + Math.max(span, 1) - 1}`,
   );
 }

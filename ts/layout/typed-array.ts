@@ -4,7 +4,7 @@
  */
 
 import { type DataOf, DTYPE_LIST, type DType, ELEMENT_BYTE_LENGTH, isDType, type TensorData } from "../dtype.ts";
-import { describe, SaccadeError, SaccadeTypeError } from "../errors.ts";
+import { describe, dtypeError, SaccadeError, type SaccadeTypeError } from "../errors.ts";
 import type { RawArray } from "../wasm/view.ts";
 
 /** Per kind of typed array: the dtypes it may hold, the one meant where none is given first (undefined: say it). */
@@ -80,29 +80,20 @@ export function resolveDType(data: unknown, dtype: unknown, caller: string, name
   if (kind === undefined) throw notATypedArray(data, caller, name);
   const entry = Object.hasOwn(DTYPES_OF_ARRAY, kind) ? DTYPES_OF_ARRAY[kind] : undefined;
   if (entry === undefined) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_DTYPE",
-      `${caller}: ${name}.data is a ${kind}, which no dtype uses; ${conversionFrom(kind, name)}`,
-    );
+    throw dtypeError(caller, `${name}.data is a ${kind}, which no dtype uses; ${conversionFrom(kind, name)}`);
   }
   if (dtype === undefined) {
     if (entry.implied !== undefined) return entry.implied;
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_DTYPE",
-      `${caller}: ${name}.data is a ${kind}, which may hold "float16" or "bfloat16": give ${name}.dtype`,
-    );
+    throw dtypeError(caller, `${name}.data is a ${kind}, which may hold "float16" or "bfloat16": give ${name}.dtype`);
   }
   if (!isDType(dtype)) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_DTYPE",
-      `${caller}: ${name}.dtype is ${describe(dtype)}; expected one of ${DTYPE_LIST}`,
-    );
+    throw dtypeError(caller, `${name}.dtype is ${describe(dtype)}; expected one of ${DTYPE_LIST}`);
   }
   if (!entry.allowed.includes(dtype)) {
     const wanted = entry.allowed.map((allowed) => JSON.stringify(allowed)).join(" or ");
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_DTYPE",
-      `${caller}: ${name}.dtype is ${JSON.stringify(dtype)}, but ${name}.data is a ${kind}, which holds ${wanted}`,
+    throw dtypeError(
+      caller,
+      `${name}.dtype is ${JSON.stringify(dtype)}, but ${name}.data is a ${kind}, which holds ${wanted}`,
     );
   }
   return dtype;
@@ -116,7 +107,7 @@ function notATypedArray(data: unknown, caller: string, name: string): SaccadeTyp
       ? `make a typed array over it: new Float32Array(${name}.data)`
       : "expected a typed array, such as a Float32Array";
   const what = isBuffer ? "a raw buffer" : describe(data);
-  return new SaccadeTypeError("ERR_SACCADE_DTYPE", `${caller}: ${name}.data is ${what}; ${advice}`);
+  return dtypeError(caller, `${name}.data is ${what}; ${advice}`);
 }
 
 function conversionFrom(kind: string, name: string): string {

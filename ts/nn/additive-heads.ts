@@ -2,10 +2,10 @@
  * Heads of additive attention: each pools the projected values by its own score `v_h^T tanh(q_h + k_h)`.
  */
 
-import { SaccadeTypeError } from "../errors.ts";
+import { SaccadeTypeError, shapeError } from "../errors.ts";
 import { type CapturedLengths, captureLengths } from "../layout/lengths.ts";
 import { proveBoolean } from "../layout/options.ts";
-import { shapeError } from "../layout/shape.ts";
+
 import { type CapturedTensor, captureTensor } from "../layout/tensor-like.ts";
 import { runLinear } from "../linear.ts";
 import { softmax } from "../pooling/normalize.ts";

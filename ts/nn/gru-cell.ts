@@ -2,12 +2,12 @@
  * The cell of a gated recurrent unit: its weights by PyTorch's names, and its way through time.
  */
 
-import { shapeError } from "../layout/shape.ts";
+import { shapeError } from "../errors.ts";
 import { type CapturedTensor, captureTensor } from "../layout/tensor-like.ts";
 import { runLinear } from "../linear.ts";
 import { proveVector } from "../projected-attention.ts";
-import { recordingOf } from "../wasm/job.ts";
 import type { Session, Slot } from "../wasm/operator.ts";
+import { recordingOf } from "../wasm/recording.ts";
 import { sliceView, type TensorView } from "../wasm/view.ts";
 import type { Held } from "./held.ts";
 import type { LayerWeights } from "./state-dict.ts";

@@ -7,7 +7,7 @@ import { laterMethod } from "../async/later.ts";
 import type { AsyncOptions } from "../control.ts";
 import { disposeKey } from "../dispose.ts";
 import type { Engine } from "../engine.ts";
-import { SaccadeTypeError } from "../errors.ts";
+import { SaccadeTypeError, shapeError } from "../errors.ts";
 import { instanceFor } from "../init.ts";
 import { resolveDestination } from "../layout/destinations.ts";
 import { captureLengths, proveRowLengths } from "../layout/lengths.ts";
@@ -15,7 +15,7 @@ import { proveFloatTensor } from "../layout/operands.ts";
 import { readOptions } from "../layout/options.ts";
 import { type NamedView, proveApart } from "../layout/overlap.ts";
 import { plainOf } from "../layout/results.ts";
-import { shapeError } from "../layout/shape.ts";
+
 import { type CapturedTensor, captureTensor } from "../layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "../tensor.ts";
 import { inSession } from "../wasm/operator.ts";

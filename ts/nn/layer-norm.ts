@@ -7,12 +7,13 @@ import { laterMethod } from "../async/later.ts";
 import type { AsyncOptions } from "../control.ts";
 import { disposeKey } from "../dispose.ts";
 import type { Engine } from "../engine.ts";
+import { shapeError } from "../errors.ts";
 import { instanceFor } from "../init.ts";
 import { proveEpsilon, runNorm } from "../layer-norm.ts";
 import { resolveApart } from "../layout/destinations.ts";
 import { readOptions } from "../layout/options.ts";
 import { plainOf } from "../layout/results.ts";
-import { shapeError } from "../layout/shape.ts";
+
 import { type CapturedTensor, captureTensor } from "../layout/tensor-like.ts";
 import { proveVector } from "../projected-attention.ts";
 import type { PlainTensor, TensorInput } from "../tensor.ts";

@@ -8,14 +8,14 @@ import type { WeightsOption } from "../attention-options.ts";
 import type { AsyncOptions } from "../control.ts";
 import { disposeKey } from "../dispose.ts";
 import type { Engine } from "../engine.ts";
-import { SaccadeError, SaccadeTypeError } from "../errors.ts";
+import { SaccadeError, SaccadeTypeError, shapeError } from "../errors.ts";
 import { instanceFor } from "../init.ts";
 import { resolveApart, resolveDestination } from "../layout/destinations.ts";
 import { proveFloatTensor } from "../layout/operands.ts";
 import { proveWord, readOptions } from "../layout/options.ts";
 import { proveApart } from "../layout/overlap.ts";
 import { plainOf } from "../layout/results.ts";
-import { shapeError } from "../layout/shape.ts";
+
 import { type CapturedTensor, captureTensor, stepTensor } from "../layout/tensor-like.ts";
 import { runLinear } from "../linear.ts";
 import { takeWeight } from "../pooling/weight.ts";

@@ -2,10 +2,10 @@
  * The sizes of a call of attention pooling, and what hides keys, proved against them.
  */
 
-import { SaccadeTypeError } from "../errors.ts";
+import { SaccadeTypeError, shapeError } from "../errors.ts";
 import { LAYOUTS, type Layout } from "../layout/axes.ts";
 import { type CapturedLengths, proveRowLengths } from "../layout/lengths.ts";
-import { shapeError } from "../layout/shape.ts";
+
 import { type CapturedTensor, proveTensor } from "../layout/tensor-like.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { TensorView } from "../wasm/view.ts";

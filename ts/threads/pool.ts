@@ -6,8 +6,9 @@
 
 import { SaccadeError } from "../errors.ts";
 import { KIND_OPERATOR, type OperatorExports } from "../wasm/abi.ts";
-import { type Phase, SHARED_WORK, type TilePool } from "../wasm/dispatch.ts";
+import type { Phase, TilePool } from "../wasm/dispatch.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
+import { SHARED_WORK } from "../wasm/sharing.ts";
 import {
   close,
   DONE,

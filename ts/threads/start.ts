@@ -6,6 +6,7 @@
 import type { ResolvedInit } from "../layout/init.ts";
 import { makeInstance } from "../modules.ts";
 import { currentPlatform } from "../platform.ts";
+import { runSharedBlock } from "../wasm/attention-phases.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import { countThreads, threadsUnavailable } from "./availability.ts";
 import { Pool } from "./pool.ts";
@@ -32,6 +33,7 @@ export async function startThreads(options: ResolvedInit, signal: AbortSignal | 
     idleTimeoutMs: options.idleTimeoutMs,
   });
   instance.pool = pool;
+  instance.runShared = runSharedBlock;
   await pool.start();
   return instance;
 }

@@ -22,27 +22,19 @@ import {
   WINDOW_OPEN,
 } from "./abi.ts";
 import {
-  ALIBI_SLOPES,
   BATCH,
-  BIAS,
-  BIAS_WIDTH,
   FLAGS,
   HEAD_DIM,
   KV_LEN,
   KV_START,
   LSE,
-  MASK,
-  MASK_WIDTH,
   NUM_HEADS,
   NUM_KV_HEADS,
+  OUT,
   PARTIAL,
-  PROGRAM,
-  PROGRAM_LENGTH,
   Q_LEN,
-  Q_LENGTHS,
   SCALE,
   SCRATCH,
-  SINKS,
   SOFTCAP,
   TAP,
   TAP_STAGE,
@@ -55,7 +47,16 @@ import {
   WINDOW_LEFT,
   WINDOW_RIGHT,
 } from "./attention-fields.ts";
-import type { AttentionCall, AxisOrder, KeyRange, Modifiers, WeightsCall } from "./call.ts";
+import {
+  type AttentionCall,
+  type AxisOrder,
+  type KeyRange,
+  type Modifiers,
+  RESULT_OUT,
+  RESULT_SCORES,
+  RESULT_WEIGHTS,
+  type Results,
+} from "./call.ts";
 import type { MemoryViews } from "./memory.ts";
 import type { Placed } from "./place.ts";
 import type { TensorView } from "./view.ts";
@@ -99,16 +100,8 @@ export function writeView(u32: Uint32Array, at: number, { address, strides, dtyp
   u32[at + VIEW_STRIDE_HEAD] = axes.head < 0 ? 0 : strides[axes.head]!;
 }
 
-/** Writes the row-major lse `[batch, numHeads, qLen]`. */
-export function writeLse(u32: Uint32Array, base: number, address: number, { numHeads, qLen }: AttentionCall): void {
-  u32[base + LSE + VIEW_POINTER] = address;
-  u32[base + LSE + VIEW_STRIDE_BATCH] = numHeads * qLen;
-  u32[base + LSE + VIEW_STRIDE_SEQ] = 1;
-  u32[base + LSE + VIEW_STRIDE_HEAD] = qLen;
-}
-
 /** Writes an operand that broadcasts to `[batch, numHeads, qLen, kvLen]` from its last axes; returns its width. */
-function writeBroadcast(u32: Uint32Array, at: number, { shape }: TensorView, place: Placed): number {
+export function writeBroadcast(u32: Uint32Array, at: number, { shape }: TensorView, place: Placed): number {
   const rank = shape.length;
   // An axis that is missing or 1 is walked with a stride of 0.
   const stride = (fromEnd: number): number =>
@@ -121,21 +114,9 @@ function writeBroadcast(u32: Uint32Array, at: number, { shape }: TensorView, pla
   return shape[rank - 1]!;
 }
 
-/** Where the modifiers' memory lies; 0 where there is none. */
-export interface PlacedModifiers {
-  readonly qLengths: number;
-  readonly alibiSlopes: number;
-  readonly sinks: number;
-  readonly mask: Placed | undefined;
-  readonly bias: Placed | undefined;
-  readonly program: number;
-}
-
-/** Writes the modifiers. */
-export function writeModifiers(views: MemoryViews, block: number, modifiers: Modifiers, places: PlacedModifiers): void {
-  const base = block >>> 2;
+/** Writes the numbers of the modifiers. */
+export function writeModifiers(views: MemoryViews, base: number, { softcap, window }: Modifiers): void {
   const { u32 } = views;
-  const { softcap, window, mask, bias, program } = modifiers;
   if (softcap !== undefined) {
     views.f64[(base + SOFTCAP) >>> 1] = softcap;
     u32[base + FLAGS]! |= FLAG_SOFTCAP;
@@ -146,33 +127,40 @@ export function writeModifiers(views: MemoryViews, block: number, modifiers: Mod
     u32[base + WINDOW_RIGHT] = window.right ?? WINDOW_OPEN;
     u32[base + WINDOW_FIRST] = window.first;
   }
-  if (mask !== undefined && places.mask !== undefined) {
-    u32[base + MASK_WIDTH] = writeBroadcast(u32, base + MASK, mask, places.mask);
-  }
-  if (bias !== undefined && places.bias !== undefined) {
-    u32[base + BIAS_WIDTH] = writeBroadcast(u32, base + BIAS, bias, places.bias);
-  }
-  if (program !== undefined) {
-    u32[base + PROGRAM] = places.program;
-    u32[base + PROGRAM_LENGTH] = program.words.length;
-  }
-  u32[base + Q_LENGTHS] = places.qLengths;
-  u32[base + ALIBI_SLOPES] = places.alibiSlopes;
-  u32[base + SINKS] = places.sinks;
 }
 
 const KINDS = { full: WEIGHTS_FULL, "head-mean": WEIGHTS_HEAD_MEAN, rows: WEIGHTS_ROWS, "top-k": WEIGHTS_TOP_K };
 
-/** Writes where the weights go; `extra` is the address of the rows' slots or of the indices. */
-export function writeWeights(u32: Uint32Array, base: number, weights: WeightsCall, at: Placed, extra: number): void {
-  u32[base + WEIGHTS] = at.address;
-  u32[base + WEIGHTS_KIND] = KINDS[weights.kind];
-  u32[base + WEIGHTS_COUNT] = weights.kind === "rows" ? weights.rows.length : weights.kind === "top-k" ? weights.k : 0;
-  u32[base + WEIGHTS_EXTRA] = extra;
-}
-
-/** Writes where the scores go. */
-export function writeTap(u32: Uint32Array, base: number, stage: (typeof TAP_STAGES)[number], at: Placed): void {
-  u32[base + TAP] = at.address;
-  u32[base + TAP_STAGE] = TAP_STAGES.indexOf(stage);
+/**
+ * Writes where the results go.
+ *
+ * @param lse - address of the row-major `[batch, numHeads, qLen]`, or 0
+ * @param extra - address of the rows' slots or of the indices, beside such weights
+ */
+export function writeResults(
+  u32: Uint32Array,
+  base: number,
+  { axes, numHeads, qLen, weights, tap }: AttentionCall,
+  places: Results<Placed>,
+  lse: number,
+  extra: number,
+): void {
+  writeView(u32, base + OUT, places[RESULT_OUT]!, axes);
+  if (lse !== 0) {
+    u32[base + LSE + VIEW_POINTER] = lse;
+    u32[base + LSE + VIEW_STRIDE_BATCH] = numHeads * qLen;
+    u32[base + LSE + VIEW_STRIDE_SEQ] = 1;
+    u32[base + LSE + VIEW_STRIDE_HEAD] = qLen;
+  }
+  if (weights !== undefined) {
+    u32[base + WEIGHTS] = places[RESULT_WEIGHTS]!.address;
+    u32[base + WEIGHTS_KIND] = KINDS[weights.kind];
+    u32[base + WEIGHTS_COUNT] =
+      weights.kind === "rows" ? weights.rows.length : weights.kind === "top-k" ? weights.k : 0;
+    u32[base + WEIGHTS_EXTRA] = extra;
+  }
+  if (tap !== undefined) {
+    u32[base + TAP] = places[RESULT_SCORES]!.address;
+    u32[base + TAP_STAGE] = TAP_STAGES.indexOf(tap);
+  }
 }

@@ -1,8 +1,9 @@
 /**
- * A filled attention block at work: its plan, its scratch memory, and its phases.
+ * A filled attention block at work where others share it, or where it is run a piece at a time: its plan, its scratch memory,
+ * and its phases. On one thread and at once it is `runBlock` that runs it.
  */
 
-import { KIND_ATTENTION, STATUS_SCRATCH } from "./abi.ts";
+import { KIND_ATTENTION } from "./abi.ts";
 import {
   BATCH,
   HEAD_DIM,
@@ -24,24 +25,19 @@ import {
   WEIGHTS,
 } from "./attention-fields.ts";
 import {
-  drive,
-  effortOf,
-  PHASE_ALL,
   PHASE_ATTEND,
   PHASE_MERGE,
   PHASE_PACK,
   PHASE_SPLIT,
   type Phase,
   plan,
-  refused,
-  runTiles,
+  runBlock,
   type Steps,
-  statusOfTiles,
-  threadsFor,
 } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
-import { recordingOf } from "./job.ts";
 import type { LinearMemory } from "./memory.ts";
+import { recordingOf } from "./recording.ts";
+import { drive, effortOf, threadsFor } from "./sharing.ts";
 
 /** Tiles of each pass, and about how much a pass has to do. */
 interface BlockPlan {
@@ -99,7 +95,7 @@ export function workOf(planned: BlockPlan, block: number): number {
   return work;
 }
 
-/** As {@link runBlock}; where the call is recorded, leaves it for later. */
+/** As `runBlock`; where the call is recorded, leaves it for later. */
 export function runOrRecordBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): void {
   const job = recordingOf(instance);
   if (job === undefined) runBlock(instance, memory, block, caller);
@@ -109,41 +105,13 @@ export function runOrRecordBlock(instance: WasmInstance, memory: LinearMemory, b
   }
 }
 
-/** Plans the attention block at `block`, gives it its scratch memory, and runs all passes. */
-export function runBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): void {
-  if (runAtOnce(instance, memory, block, caller)) return;
-  const planned = planBlock(instance, memory, block, caller);
-  const { passes, packTiles, packWork, attendTiles, attendWork } = planned;
-  if (planned.splits > 1) {
-    drive(instance, phasesOf(planned, block), caller);
-    return;
-  }
-  for (let pass = 0; pass < passes; pass++) {
-    // The keys of a cache are packed already.
-    if (packTiles > 0) runTiles(instance, KIND_ATTENTION, PHASE_PACK, block, pass, packTiles, packWork, caller);
-    runTiles(instance, KIND_ATTENTION, PHASE_ATTEND, block, pass, attendTiles, attendWork, caller);
-  }
-}
-
 /**
- * Runs a call that no thread shares in the room that the arena has anyway, without asking for a plan before: half the time of
- * a small call. False, with nothing done, where that room is too small.
+ * Plans the attention block at `block`, gives it its scratch memory, and lets all threads run its passes. False, with nothing
+ * done, where there is too little to do.
  */
-function runAtOnce(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): boolean {
-  const { scratch } = memory;
-  const room = scratch.room;
-  const base = block >>> 2;
-  const { u32 } = memory.views();
-  if (room === 0 || mayBeShared(instance, u32, base)) return false;
-  u32[base + SCRATCH] = scratch.roomAddress;
-  u32[base + SCRATCH_BYTE_LENGTH] = room;
-  const status = statusOfTiles(instance, KIND_ATTENTION, PHASE_ALL, block, 0, 0, 0, caller);
-  if (status === STATUS_SCRATCH) return false;
-  if (status !== 0) throw refused(instance, status, caller);
-  // What was used counts, as if it had been asked for.
-  const mark = scratch.mark();
-  scratch.allocate(u32[base + PLAN_SCRATCH_BYTE_LENGTH]!, caller);
-  scratch.release(mark);
+export function runSharedBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): boolean {
+  if (!mayBeShared(instance, memory.views().u32, block >>> 2)) return false;
+  drive(instance, blockSteps(instance, memory, block, caller), caller);
   return true;
 }
 
@@ -154,7 +122,7 @@ function mayBeShared({ pool }: WasmInstance, u32: Uint32Array, base: number): bo
   return (rows * u32[base + KV_LEN]! * (u32[base + HEAD_DIM]! + u32[base + VALUE_HEAD_DIM]!)) / 1024 >= pool.leastWork;
 }
 
-/** As {@link runBlock}, phase by phase. */
+/** As `runBlock`, phase by phase. */
 export function* blockSteps(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): Steps<void> {
   yield* phasesOf(planBlock(instance, memory, block, caller), block);
 }

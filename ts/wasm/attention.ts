@@ -1,356 +1,165 @@
 /**
- * Runs one resolved attention call: places what is not yet in wasm memory, fills the argument block, plans, runs,
- * and takes the results out. Every allocation happens before the last views are taken.
+ * Runs one resolved call: inputs in, a plan, the tiles, results out.
  */
 
-import { ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
-import { ATTENTION_BYTE_LENGTH, VIEW_POINTER } from "./abi.ts";
+import type { TensorData } from "../dtype.ts";
+import { writeBroadcast, writeModifiers, writeResults, writeSizes, writeView } from "./attention-block.ts";
 import {
-  type PlacedModifiers,
-  writeLse,
-  writeModifiers,
-  writeSizes,
-  writeTap,
-  writeView,
-  writeWeights,
-} from "./attention-block.ts";
-import {
+  ALIBI_SLOPES,
+  BIAS,
+  BIAS_WIDTH,
   CACHE,
   KEY,
-  KV_LEN,
   KV_LENGTHS,
-  LSE,
-  OUT,
-  Q_LEN,
+  MASK,
+  MASK_WIDTH,
+  PROGRAM,
+  PROGRAM_LENGTH,
+  Q_LENGTHS,
   Q_OFFSET,
   QUERY,
-  SCRATCH,
-  SCRATCH_BYTE_LENGTH,
-  SPLIT_BLOCKS,
+  SINKS,
   VALUE,
 } from "./attention-fields.ts";
-import { blockSteps, planBlock, runBlock, workOf } from "./attention-phases.ts";
-import type { AttentionCall, Destination, Modifiers, Sequences, WeightsCall } from "./call.ts";
+import {
+  type AttentionCall,
+  type Destination,
+  RESULT_INDICES,
+  RESULT_LSE,
+  RESULT_OUT,
+  RESULT_WEIGHTS,
+  type Results,
+} from "./call.ts";
+import { runBlock } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
-import { type Job, recordingOf } from "./job.ts";
-import type { LinearMemory, MemoryViews } from "./memory.ts";
-import { fillInput, newData, type Placed, placeContiguous, placeInput, placeOutput, takeOut } from "./place.ts";
-import type { PlacedProgram } from "./program.ts";
+import type { LinearMemory } from "./memory.ts";
+import { newData, type Placed, placeContiguous, placeInput, placeList, placeOutput, takeOut } from "./place.ts";
+import { recordingOf } from "./recording.ts";
 
-/** New arrays for the results that have no target, and the first row that saw no key (-1: none, or not looked for). */
+/** New arrays of the results; for those with a target none. */
 export interface AttentionOutcome {
-  readonly out: TensorData | undefined;
-  readonly lse: TensorData | undefined;
-  readonly weights: TensorData | undefined;
-  /** Beside top-k weights. */
-  readonly indices: TensorData | undefined;
-  readonly scores: TensorData | undefined;
+  readonly data: Results<TensorData>;
+  /** Index `(batch * numHeads + head) * qLen + row` of the first row that sees no key, if asked for; else -1. */
   emptyRow: number;
 }
 
-/**
- * Runs the call. Whatever happens, the scratch arena is as it was. Where the call is recorded, the outcome is filled in when its
- * steps have run.
- */
+/** Runs a call. Whatever happens, the scratch arena is as it was. */
 export function runAttention(instance: WasmInstance, call: AttentionCall): AttentionOutcome {
-  const { caller, sequences } = call;
+  const { caller } = call;
   const memory = instance.memory(caller);
-  const job = recordingOf(instance);
-  if (job !== undefined) return recordAttention(job, memory, call);
+  const recording = recordingOf(instance);
+  if (recording !== undefined) return recording.attention(memory, call);
   const mark = memory.scratch.mark();
   try {
-    const begun = begin(instance, memory, call);
-    if (begun.places === undefined) return begun.outcome;
-    const block = instance.argumentBlock;
-    if (sequences === undefined) runBlock(instance, memory, block, caller);
-    else {
-      for (const _ of eachSequence(memory, block, call, sequences, begun.places)) {
-        runBlock(instance, memory, block, caller);
-      }
+    const begun = beginAttention(instance, memory, call);
+    if (begun.places !== undefined) {
+      runBlock(instance, memory, instance.argumentBlock, caller);
+      endAttention(memory, call, begun);
     }
-    end(memory, call, begun.outcome, begun.places);
     return begun.outcome;
   } finally {
     memory.scratch.release(mark);
   }
 }
 
-/** As {@link runAttention}, phase by phase; the block is the call's own, since a job may hold several. */
-function recordAttention(job: Job, memory: LinearMemory, call: AttentionCall): AttentionOutcome {
-  const { instance } = job;
-  const { caller, sequences } = call;
-  const block = memory.scratch.allocate(ATTENTION_BYTE_LENGTH, caller);
-  const shared = instance.argumentBlock;
-  instance.argumentBlock = block;
-  const { outcome, places } = begin(instance, memory, call);
-  instance.argumentBlock = shared;
-  if (places === undefined) return outcome;
-  const base = block >>> 2;
-  const words = memory.views().u32.slice(base, base + ATTENTION_BYTE_LENGTH / 4);
-  const eachPlan = function* (): Generator<void, void, void> {
-    memory.views().u32.set(words, base);
-    if (sequences === undefined) yield;
-    else yield* eachSequence(memory, block, call, sequences, places);
-  };
-  const mark = memory.scratch.mark();
-  let work = 0;
-  for (const _ of eachPlan()) {
-    work += workOf(planBlock(instance, memory, block, caller), block);
-  }
-  memory.scratch.release(mark);
-  job.add(work, function* () {
-    const mark = memory.scratch.mark();
-    for (const _ of eachPlan()) yield* blockSteps(instance, memory, block, caller);
-    memory.scratch.release(mark);
-    end(memory, call, outcome, places);
-  });
-  return outcome;
-}
-
-/** Where a call that is under way has its operands and results. */
-interface CallPlaces {
-  /** An object of its own: spreading it into this one takes as long as all the rest of a small call. */
-  readonly inputs: PlacedCall;
-  readonly out: Placed;
-  readonly lse: Placed | undefined;
-  readonly lseAddress: number;
-  readonly weights: PlacedWeights | undefined;
-  readonly tap: Placed | undefined;
-}
-
-interface Begun {
+/** A call whose block is filled. */
+export interface Begun {
   readonly outcome: AttentionOutcome;
   /** Undefined where there is nothing to run. */
-  readonly places: CallPlaces | undefined;
+  readonly places: Results<Placed> | undefined;
+  readonly lse: number;
 }
 
-/** Places operands and results and fills the argument block. */
-function begin(instance: WasmInstance, memory: LinearMemory, call: AttentionCall): Begun {
-  const { caller, out, lse, weights, tap, batch } = call;
+/** Takes memory for inputs and results, and fills the argument block. */
+export function beginAttention(instance: WasmInstance, memory: LinearMemory, call: AttentionCall): Begun {
+  const { caller, results, weights, batch, numHeads, qLen } = call;
   // New result arrays come first: if the JavaScript heap refuses one, nothing has been written anywhere.
-  const outData = newData(out, memory, caller);
-  const lseData = lse === undefined ? undefined : newData(lse, memory, caller);
-  const weightsData = weights === undefined ? undefined : newData(weights.values, memory, caller);
-  const indicesData = weights?.kind === "top-k" ? newData(weights.indices, memory, caller) : undefined;
-  const scoresData = tap === undefined ? undefined : newData(tap.scores, memory, caller);
-  const outcome: AttentionOutcome = {
-    out: outData,
-    lse: lseData,
-    weights: weightsData,
-    indices: indicesData,
-    scores: scoresData,
-    emptyRow: -1,
-  };
-  const rows = batch * call.numHeads * call.qLen;
+  const data = new Array<TensorData | undefined>(results.length);
+  for (let i = 0; i < results.length; i++) data[i] = results[i] && newData(results[i]!, memory, caller);
+  const outcome: AttentionOutcome = { data, emptyRow: -1 };
+  const rows = batch * numHeads * qLen;
   if (rows === 0) {
     // Without heads their mean is still a matrix: of zeros, as a new array has them.
-    if (weights !== undefined && weightsData === undefined) clear(weights.values, memory, caller);
-    return { outcome, places: undefined };
+    const mean = results[RESULT_WEIGHTS];
+    if (mean?.target !== undefined) clear(mean, memory, caller);
+    return { outcome, places: undefined, lse: 0 };
   }
+  writeCall(instance, memory, call);
+  const places = new Array<Placed | undefined>(results.length);
+  for (let i = 0; i < results.length; i++) {
+    const result = results[i];
+    if (result !== undefined) places[i] = (i === RESULT_OUT ? placeOutput : placeContiguous)(result, memory, caller);
+  }
+  const lse = places[RESULT_LSE]?.address ?? (call.findEmptyRow ? memory.scratch.allocate(rows * 4, caller) : 0);
+  const extra =
+    weights?.kind === "rows"
+      ? placeList(slotsOf(weights.rows, qLen), memory, caller)
+      : (places[RESULT_INDICES]?.address ?? 0);
+  writeResults(memory.views().u32, instance.argumentBlock >>> 2, call, places, lse, extra);
+  return { outcome, places, lse };
+}
 
-  const placed = placeCall(memory, call);
-  const outPlace = placeOutput(out, memory, caller);
-  const lsePlace = lse === undefined ? undefined : placeContiguous(lse, memory, caller);
-  const needsLse = lsePlace !== undefined || call.findEmptyRow;
-  const lseAddress = lsePlace?.address ?? (needsLse ? memory.scratch.allocate(rows * 4, caller) : 0);
-  const weightsPlaces = weights === undefined ? undefined : placeWeights(weights, call.qLen, memory, caller);
-  const tapPlace = tap === undefined ? undefined : placeContiguous(tap.scores, memory, caller);
-
+/** Copies the results of a call that has run out. */
+export function endAttention(memory: LinearMemory, call: AttentionCall, { outcome, places, lse }: Begun): void {
   const views = memory.views();
-  writeCall(instance, memory, call, placed, views);
+  const { results } = call;
+  for (let i = 0; i < results.length; i++) {
+    if (results[i] !== undefined) takeOut(results[i]!, places![i]!, outcome.data[i], views);
+  }
+  if (call.findEmptyRow) outcome.emptyRow = findEmptyRow(views.f32, lse >>> 2, call);
+}
+
+/** Copies what a call reads to where the wasm can read it, and fills the argument block but for the results. */
+export function writeCall(instance: WasmInstance, memory: LinearMemory, call: AttentionCall): void {
+  const { caller, batch, axes, qOffset, modifiers } = call;
+  const query = placeInput(call.query, memory, caller);
+  const key = placeInput(call.key, memory, caller);
+  const value = placeInput(call.value, memory, caller);
+  const offsets = typeof qOffset === "number" ? new Array<number>(batch).fill(qOffset) : qOffset;
+  const offsetsAt = placeList(offsets, memory, caller);
+  const kvLengthsAt = placeList(call.kvLengths, memory, caller);
   const block = instance.argumentBlock;
   const base = block >>> 2;
-  const { u32 } = views;
-  writeView(u32, base + OUT, outPlace, call.axes);
-  if (lseAddress !== 0) writeLse(u32, base, lseAddress, call);
-  if (weights !== undefined && weightsPlaces !== undefined) {
-    fillSlots(weights, weightsPlaces, call.qLen, views);
-    writeWeights(u32, base, weights, weightsPlaces.values, weightsPlaces.extra?.address ?? 0);
+  if (modifiers === undefined) writeSizes(memory.views(), block, call, memory.emptyAddress);
+  else {
+    const { qLengths, alibiSlopes, sinks, mask, bias, program } = modifiers;
+    const maskAt = mask && placeInput(mask, memory, caller);
+    const biasAt = bias && placeInput(bias, memory, caller);
+    const lists = [qLengths, alibiSlopes, sinks].map((list) => placeList(list, memory, caller));
+    const programAt = program?.place(memory, caller);
+    const views = memory.views();
+    const { u32 } = views;
+    writeSizes(views, block, call, memory.emptyAddress);
+    writeModifiers(views, base, modifiers);
+    if (maskAt !== undefined) u32[base + MASK_WIDTH] = writeBroadcast(u32, base + MASK, mask!, maskAt);
+    if (biasAt !== undefined) u32[base + BIAS_WIDTH] = writeBroadcast(u32, base + BIAS, bias!, biasAt);
+    if (programAt !== undefined) {
+      u32[base + PROGRAM] = programAt;
+      u32[base + PROGRAM_LENGTH] = program!.words.length;
+    }
+    u32[base + Q_LENGTHS] = lists[0]!;
+    u32[base + ALIBI_SLOPES] = lists[1]!;
+    u32[base + SINKS] = lists[2]!;
   }
-  if (tap !== undefined && tapPlace !== undefined) writeTap(u32, base, tap.stage, tapPlace);
-  return {
-    outcome,
-    places: { inputs: placed, out: outPlace, lse: lsePlace, lseAddress, weights: weightsPlaces, tap: tapPlace },
-  };
-}
-
-/** Takes the results out. */
-function end(memory: LinearMemory, call: AttentionCall, outcome: AttentionOutcome, places: CallPlaces): void {
-  const { out, lse, weights, tap } = call;
-  const views = memory.views();
-  takeOut(out, places.out, outcome.out, views);
-  if (lse !== undefined && places.lse !== undefined) takeOut(lse, places.lse, outcome.lse, views);
-  if (weights !== undefined && places.weights !== undefined) {
-    takeOut(weights.values, places.weights.values, outcome.weights, views);
-    if (weights.kind === "top-k") takeOut(weights.indices, places.weights.extra!, outcome.indices, views);
-  }
-  if (tap !== undefined && places.tap !== undefined) takeOut(tap.scores, places.tap, outcome.scores, views);
-  if (call.findEmptyRow) outcome.emptyRow = findEmptyRow(views.f32, places.lseAddress >>> 2, call);
-}
-
-/** A call's inputs in linear memory. */
-export interface PlacedCall {
-  readonly query: Placed;
-  readonly key: Placed;
-  readonly value: Placed;
-  readonly qOffset: number;
-  readonly kvLengths: number;
-  readonly modifiers: PlacedWithProgram | undefined;
-}
-
-/** How many positions of query row 0 a call has: one per batch row or sequence. */
-const offsetsOf = ({ batch, sequences }: AttentionCall): number =>
-  sequences === undefined ? batch : sequences.query.length - 1;
-
-/** Finds places for all inputs of a call. */
-export function placeCall(memory: LinearMemory, call: AttentionCall): PlacedCall {
-  const { caller, batch, qOffset, kvLengths, modifiers } = call;
-  return {
-    query: placeInput(call.query, memory, caller),
-    key: placeInput(call.key, memory, caller),
-    value: placeInput(call.value, memory, caller),
-    qOffset: qOffset === undefined ? 0 : memory.scratch.allocate(offsetsOf(call) * 4, caller),
-    kvLengths: kvLengths === undefined ? 0 : memory.scratch.allocate(batch * 4, caller),
-    modifiers: modifiers === undefined ? undefined : placeModifiers(modifiers, memory, caller),
-  };
-}
-
-/** Copies the inputs to their places and writes all of the argument block but the outputs. */
-export function writeCall(
-  instance: WasmInstance,
-  memory: LinearMemory,
-  call: AttentionCall,
-  placed: PlacedCall,
-  views: MemoryViews,
-): void {
-  const { qOffset, kvLengths, modifiers } = call;
-  fillInput(call.query, placed.query, views);
-  fillInput(call.key, placed.key, views);
-  fillInput(call.value, placed.value, views);
-  const offsets = placed.qOffset >>> 2;
-  if (typeof qOffset === "number") views.i32.fill(qOffset, offsets, offsets + offsetsOf(call));
-  else if (qOffset !== undefined) writeList(views.i32, qOffset, offsets);
-  if (kvLengths !== undefined) writeList(views.u32, kvLengths, placed.kvLengths >>> 2);
-  const block = instance.argumentBlock;
-  const base = block >>> 2;
-  const { u32 } = views;
-  writeSizes(views, block, call, memory.emptyAddress);
-  writeView(u32, base + QUERY, placed.query, call.axes);
-  writeView(u32, base + KEY, placed.key, call.axes);
-  writeView(u32, base + VALUE, placed.value, call.axes);
-  u32[base + Q_OFFSET] = placed.qOffset;
-  u32[base + KV_LENGTHS] = placed.kvLengths;
+  const { u32 } = memory.views();
+  writeView(u32, base + QUERY, query, axes);
+  writeView(u32, base + KEY, key, axes);
+  writeView(u32, base + VALUE, value, axes);
+  u32[base + Q_OFFSET] = offsetsAt;
+  u32[base + KV_LENGTHS] = kvLengthsAt;
   u32[base + CACHE] = call.cache ?? 0;
-  if (modifiers !== undefined && placed.modifiers !== undefined) {
-    fillModifiers(modifiers, placed.modifiers, views);
-    writeModifiers(views, block, modifiers, placed.modifiers);
-  }
 }
 
-/** Writes a short list: for one or a few numbers a loop takes a tenth of what `set` does. */
-function writeList(to: Int32Array | Uint32Array, list: readonly number[], at: number): void {
-  for (let i = 0; i < list.length; i++) to[at + i] = list[i]!;
-}
-
-/**
- * The one loop over packed sequences: each is a call of its own whose views begin further on. The block holds the
- * whole call; only lengths and pointers change. What is allocated between two steps is free after them.
- */
-function* eachSequence(
-  memory: LinearMemory,
-  block: number,
-  call: AttentionCall,
-  sequences: Sequences,
-  { inputs, out }: Pick<CallPlaces, "inputs" | "out">,
-): Generator<void, void, void> {
-  const base = block >>> 2;
-  const { seq } = call.axes;
-  const { u32: whole } = memory.views();
-  const lseAddress = whole[base + LSE + VIEW_POINTER]!;
-  const qOffsetAddress = whole[base + Q_OFFSET]!;
-  for (let s = 0; s + 1 < sequences.query.length; s++) {
-    const qStart = sequences.query[s]!;
-    const kvStart = sequences.key[s]!;
-    const qLen = sequences.query[s + 1]! - qStart;
-    const kvLen = sequences.key[s + 1]! - kvStart;
-    if (qLen === 0) continue;
-    const { u32 } = memory.views();
-    const shift = (at: number, { address, strides, dtype }: Placed, start: number, length: number): void => {
-      const bytes = start * strides[seq]! * ELEMENT_BYTE_LENGTH[dtype];
-      u32[base + at + VIEW_POINTER] = length === 0 ? memory.emptyAddress : address + bytes;
-    };
-    u32[base + Q_LEN] = qLen;
-    u32[base + KV_LEN] = kvLen;
-    shift(QUERY, inputs.query, qStart, qLen);
-    shift(KEY, inputs.key, kvStart, kvLen);
-    shift(VALUE, inputs.value, kvStart, kvLen);
-    shift(OUT, out, qStart, qLen);
-    if (lseAddress !== 0) u32[base + LSE + VIEW_POINTER] = lseAddress + qStart * 4;
-    if (qOffsetAddress !== 0) u32[base + Q_OFFSET] = qOffsetAddress + s * 4;
-    u32[base + SPLIT_BLOCKS] = 0;
-    // Of no use to this plan, and of the size of another one.
-    u32[base + SCRATCH] = memory.emptyAddress;
-    u32[base + SCRATCH_BYTE_LENGTH] = 0;
-    const mark = memory.scratch.mark();
-    yield;
-    memory.scratch.release(mark);
-  }
-}
-
-export interface PlacedWithProgram extends PlacedModifiers {
-  readonly placedProgram: PlacedProgram | undefined;
-}
-
-function placeModifiers(modifiers: Modifiers, memory: LinearMemory, caller: string): PlacedWithProgram {
-  const { qLengths, alibiSlopes, sinks, mask, bias, program } = modifiers;
-  const list = (entries: ArrayLike<number> | undefined): number =>
-    entries === undefined ? 0 : memory.scratch.allocate(entries.length * 4, caller);
-  const placedProgram = program?.place(memory, caller);
-  return {
-    qLengths: list(qLengths),
-    alibiSlopes: list(alibiSlopes),
-    sinks: list(sinks),
-    mask: mask === undefined ? undefined : placeInput(mask, memory, caller),
-    bias: bias === undefined ? undefined : placeInput(bias, memory, caller),
-    program: placedProgram?.address ?? 0,
-    placedProgram,
-  };
-}
-
-function fillModifiers(modifiers: Modifiers, places: PlacedWithProgram, views: MemoryViews): void {
-  const { qLengths, alibiSlopes, sinks, mask, bias, program } = modifiers;
-  if (qLengths !== undefined) views.u32.set(qLengths, places.qLengths >>> 2);
-  if (alibiSlopes !== undefined) views.f32.set(alibiSlopes, places.alibiSlopes >>> 2);
-  if (sinks !== undefined) views.f32.set(sinks, places.sinks >>> 2);
-  if (mask !== undefined && places.mask !== undefined) fillInput(mask, places.mask, views);
-  if (bias !== undefined && places.bias !== undefined) fillInput(bias, places.bias, views);
-  if (program !== undefined && places.placedProgram !== undefined) program.fill(places.placedProgram, views);
-}
-
-interface PlacedWeights {
-  readonly values: Placed;
-  /** Indices beside top-k values, a slot per query row beside chosen rows. */
-  readonly extra: Placed | undefined;
-}
-
-function placeWeights(weights: WeightsCall, qLen: number, memory: LinearMemory, caller: string): PlacedWeights {
-  const values = placeContiguous(weights.values, memory, caller);
-  if (weights.kind === "top-k") return { values, extra: placeContiguous(weights.indices, memory, caller) };
-  if (weights.kind !== "rows") return { values, extra: undefined };
-  const address = memory.scratch.allocate(qLen * 4, caller);
-  return { values, extra: { address, strides: [1], dtype: "int32" } };
-}
-
-function fillSlots(weights: WeightsCall, { extra }: PlacedWeights, qLen: number, { i32 }: MemoryViews): void {
-  if (weights.kind !== "rows" || extra === undefined) return;
-  const at = extra.address >>> 2;
-  i32.fill(-1, at, at + qLen);
-  weights.rows.forEach((row, slot) => {
-    i32[at + row] = slot;
+/** For each query row the place of its weights among those that are wanted, or -1. */
+function slotsOf(rows: readonly number[], qLen: number): readonly number[] {
+  const slots = new Array<number>(qLen).fill(-1);
+  rows.forEach((row, slot) => {
+    slots[row] = slot;
   });
+  return slots;
 }
 
-/** Writes zeros to a target. */
+/** Zeros in a target that no row would write. */
 function clear(destination: Destination, memory: LinearMemory, caller: string): void {
   const place = placeContiguous(destination, memory, caller);
   const views = memory.views();
@@ -359,7 +168,6 @@ function clear(destination: Destination, memory: LinearMemory, caller: string): 
   takeOut(destination, place, undefined, views);
 }
 
-/** Index in `[batch, numHeads, qLen]` of the first row whose lse is -Infinity: it had neither key nor sink. */
 function findEmptyRow(f32: Float32Array, at: number, call: AttentionCall): number {
   const { numHeads, qLen, modifiers } = call;
   const rows = call.batch * numHeads * qLen;

@@ -33,7 +33,7 @@ export function attendWithBias(
   runAttention(session.instance, {
     ...call,
     modifiers: { ...NO_MODIFIERS, ...call.modifiers, bias },
-    out: into(out),
-    weights: weights && { kind: "full", values: into(weights) },
+    results: [into(out), undefined, weights && into(weights)],
+    weights: weights && { kind: "full" },
   });
 }

@@ -5,9 +5,10 @@
 import { KIND_CACHE, refusedValue } from "./abi.ts";
 import { writeView } from "./attention-block.ts";
 import type { AxisOrder } from "./call.ts";
-import { poolFor, refused, runTiles, statusOfTiles } from "./dispatch.ts";
+import { refused, statusOfTiles } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
-import { fillInput, type Placed, placeInput } from "./place.ts";
+import { type Placed, placeInput } from "./place.ts";
+import { poolFor, runTiles } from "./sharing.ts";
 import type { TensorView } from "./view.ts";
 
 const PHASE_APPEND = 0;
@@ -63,10 +64,7 @@ export function appendRows(
     const valuePlace = placeInput(value, memory, caller);
     const lists = scratch.allocate(8 * starts.length, caller);
     const block = scratch.allocate(4 * WORDS, caller);
-    const views = memory.views();
-    fillInput(key, keyPlace, views);
-    fillInput(value, valuePlace, views);
-    const { u32 } = views;
+    const { u32 } = memory.views();
     const base = block >>> 2;
     u32.copyWithin(base, cache >>> 2, (cache >>> 2) + HEADER);
     writeView(u32, base + KEY, keyPlace, axes);

@@ -22,17 +22,25 @@ export interface Destination {
   readonly target: TensorView | undefined;
 }
 
-/** Which weights are wanted, and where they go. */
-export type WeightsCall =
-  | { readonly kind: "full" | "head-mean"; readonly values: Destination }
-  | { readonly kind: "rows"; readonly values: Destination; readonly rows: readonly number[] }
-  | { readonly kind: "top-k"; readonly values: Destination; readonly indices: Destination; readonly k: number };
+/** Which weights are asked for. */
+export type WeightsKind =
+  | { readonly kind: "full" | "head-mean" }
+  | { readonly kind: "rows"; readonly rows: readonly number[] }
+  | { readonly kind: "top-k"; readonly k: number };
 
-/** Which scores are wanted, and where they go. */
-export interface TapCall {
-  readonly stage: (typeof TAP_STAGES)[number];
-  readonly scores: Destination;
-}
+/** A stage at which scores are asked for. */
+export type TapStage = (typeof TAP_STAGES)[number];
+
+/** What a call can give, by its place in {@link Results}. */
+export const RESULT_OUT = 0;
+export const RESULT_LSE = 1;
+/** Weights, or those of the largest that are asked for; their positions come next. */
+export const RESULT_WEIGHTS = 2;
+export const RESULT_INDICES = 3;
+export const RESULT_SCORES = 4;
+
+/** A value for each result, undefined where it was not asked for. */
+export type Results<T> = readonly (T | undefined)[];
 
 /** Keys around a row's position that stay visible; an undefined side is open. */
 export interface Window {
@@ -99,10 +107,10 @@ export interface AttentionCall extends AttentionSizes {
   readonly value: TensorView;
   /** Address of the block of the cache that holds the keys and values; `key` and `value` are then views of nothing. */
   readonly cache: number | undefined;
-  readonly out: Destination;
-  readonly lse: Destination | undefined;
-  readonly weights: WeightsCall | undefined;
-  readonly tap: TapCall | undefined;
+  readonly results: Results<Destination>;
+  /** Set together with the results of these names. */
+  readonly weights: WeightsKind | undefined;
+  readonly tap: TapStage | undefined;
   /** Undefined: `1 / sqrt(headDim)`, computed in the wasm. */
   readonly scale: number | undefined;
   readonly causal: boolean;

@@ -5,10 +5,11 @@
  * computes a tile and when, never the arithmetic.
  */
 
-import { describeStatus, STATUS_SIZE } from "./abi.ts";
+import { describeStatus, KIND_ATTENTION, STATUS_SCRATCH, STATUS_SIZE } from "./abi.ts";
+import { PLAN_SCRATCH_BYTE_LENGTH, SCRATCH, SCRATCH_BYTE_LENGTH } from "./attention-fields.ts";
 import type { WasmInstance } from "./instance.ts";
 import type { BytesChange } from "./loader.ts";
-import { outOfMemory } from "./memory.ts";
+import { type LinearMemory, outOfMemory } from "./memory.ts";
 
 /** Phases of the attention kind. */
 export const PHASE_PACK = 0;
@@ -36,11 +37,6 @@ export interface Phase {
  * it has ended (or `return` has been called on it) the instance belongs to it.
  */
 export type Steps<R> = Generator<Phase, R, undefined>;
-
-/** What a phase counts for in the progress of a call: every one for something. */
-export function effortOf(work: number): number {
-  return Math.max(1, work);
-}
 
 /** Threads that share the tiles of a phase: what the pool is to this layer, which never loads it. */
 export interface TilePool {
@@ -72,24 +68,6 @@ export interface TilePool {
   dispose(): void;
 }
 
-/**
- * What is worth sharing, in {@link Phase.work}: about 300 microseconds on one thread. Below it, waking others costs more
- * than they save.
- */
-export const SHARED_WORK = 8192;
-
-/** Threads that a call with this much to do may use: what its scratch memory is measured for. */
-export function threadsFor(instance: WasmInstance, work: number): number {
-  const { pool } = instance;
-  return pool === undefined || work === 0 || work < pool.leastWork ? 1 : pool.threads;
-}
-
-/** The threads to share a phase with; undefined where it is not worth it, or where they are busy with an asynchronous call. */
-export function poolFor(instance: WasmInstance, work: number, tiles: number): TilePool | undefined {
-  const { pool } = instance;
-  return pool === undefined || work === 0 || work < pool.leastWork || tiles < 2 || pool.isOpen ? undefined : pool;
-}
-
 /** Validates the block and lets the wasm write its plan into it. */
 export function plan(instance: WasmInstance, kind: number, block: number, caller: string): void {
   const exports = instance.exportsFor(kind, caller);
@@ -102,23 +80,39 @@ export function plan(instance: WasmInstance, kind: number, block: number, caller
   if (status !== 0) throw refused(instance, status >>> 0, caller);
 }
 
-/** Runs the tiles `[0, tiles)` of a phase in a pass; they are `work` all together. */
-export function runTiles(
-  instance: WasmInstance,
-  kind: number,
-  phase: number,
-  block: number,
-  pass: number,
-  tiles: number,
-  work: number,
-  caller: string,
-): void {
-  const pool = poolFor(instance, work, tiles);
-  const status =
-    pool === undefined
-      ? statusOfTiles(instance, kind, phase, block, pass, 0, tiles, caller)
-      : pool.run({ kind, phase, block, pass, tiles, work }, caller);
+/**
+ * Runs the attention block at `block`. What no thread shares takes one step, in the room that the arena has anyway: half the
+ * time of a small call. Only where that room is too small does the wasm say first how much it takes. The caller releases the
+ * arena.
+ */
+export function runBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): void {
+  if (instance.runShared?.(instance, memory, block, caller)) return;
+  const { scratch } = memory;
+  const { room } = scratch;
+  let status = room === 0 ? STATUS_SCRATCH : runAtOnce(instance, memory, block, scratch.roomAddress, room, caller);
+  const isShort = status === STATUS_SCRATCH;
+  if (isShort) plan(instance, KIND_ATTENTION, block, caller);
+  else if (status !== 0) throw refused(instance, status, caller);
+  // What has been used counts, as if it had been asked for.
+  const byteLength = memory.views().u32[(block >>> 2) + PLAN_SCRATCH_BYTE_LENGTH]!;
+  const address = scratch.allocate(byteLength, caller);
+  if (isShort) status = runAtOnce(instance, memory, block, address, byteLength, caller);
   if (status !== 0) throw refused(instance, status, caller);
+}
+
+/** Runs all phases of all passes in the scratch memory at an address. */
+function runAtOnce(
+  instance: WasmInstance,
+  memory: LinearMemory,
+  block: number,
+  address: number,
+  byteLength: number,
+  caller: string,
+): number {
+  const { u32 } = memory.views();
+  u32[(block >>> 2) + SCRATCH] = address;
+  u32[(block >>> 2) + SCRATCH_BYTE_LENGTH] = byteLength;
+  return statusOfTiles(instance, KIND_ATTENTION, PHASE_ALL, block, 0, 0, 0, caller);
 }
 
 /** Runs the tiles `[from, to)` of a phase in a pass on this thread; the status is the caller's business. */
@@ -137,21 +131,6 @@ export function statusOfTiles(
     return exports.run(kind, phase, block, pass, from, to, 0) >>> 0;
   } catch (trap) {
     throw instance.poison(caller, trap);
-  }
-}
-
-/** Runs a call to its end at once. */
-export function drive<R>(instance: WasmInstance, steps: Steps<R>, caller: string): R {
-  for (;;) {
-    const step = steps.next();
-    if (step.done) return step.value;
-    const { kind, phase, block, pass, tiles, work } = step.value;
-    try {
-      runTiles(instance, kind, phase, block, pass, tiles, work, caller);
-    } catch (error) {
-      steps.return(undefined as never);
-      throw error;
-    }
   }
 }
 

@@ -66,6 +66,8 @@ export class WasmInstance {
   tensors = 0;
   /** The threads that share this memory; undefined on one thread. */
   pool: TilePool | undefined;
+  /** Runs a block on them, or says that it is not worth it: set with them. */
+  runShared: ((instance: WasmInstance, memory: LinearMemory, block: number, caller: string) => boolean) | undefined;
   /** The operators' module and its functions, once it has been loaded. */
   operatorsModule: WebAssembly.Module | undefined;
   operators: OperatorExports | undefined;
@@ -135,6 +137,7 @@ export class WasmInstance {
   dispose(): void {
     this.pool?.dispose();
     this.pool = undefined;
+    this.runShared = undefined;
     this.#memory = undefined;
     this.tensors = 0;
   }

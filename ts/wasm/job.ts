@@ -7,13 +7,16 @@
 
 import { SaccadeError } from "../errors.ts";
 import { ATTENTION_BYTE_LENGTH } from "./abi.ts";
+import type { AttentionOutcome } from "./attention.ts";
+import { recordAttention } from "./attention-record.ts";
+import type { AttentionCall } from "./call.ts";
 import type { Phase, Steps } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
 import type { LinearMemory } from "./memory.ts";
 import { OPERATOR_BYTE_LENGTH } from "./operator-block.ts";
+import { recordingOf, setRecording } from "./recording.ts";
+import type { Resident, ResidentUsers } from "./resident.ts";
 import type { Scratch } from "./scratch.ts";
-
-let recording: Job | undefined;
 
 /** The error for a call that would change what an asynchronous one is using, or read what it has still to write. */
 export function busy(caller: string, name: string): SaccadeError {
@@ -24,16 +27,24 @@ export function busy(caller: string, name: string): SaccadeError {
   );
 }
 
-/** The job that records the running call, if it is one of this instance. */
-export function recordingOf(instance: WasmInstance): Job | undefined {
-  return recording !== undefined && recording.instance === instance ? recording : undefined;
-}
+/** The calls under way that use a resident. */
+class Users implements ResidentUsers {
+  #readers = 0;
+  #writers = 0;
 
-/** Runs what needs the results of everything before it: now, or in its turn where the call is recorded. */
-export function afterwards(instance: WasmInstance, action: () => void): void {
-  const job = recordingOf(instance);
-  if (job === undefined) action();
-  else job.add(0, () => once(action));
+  get count(): number {
+    return this.#readers + this.#writers;
+  }
+
+  prove(writes: boolean, caller: string, name: string): void {
+    if (this.#writers > 0 || (writes && this.#readers > 0)) throw busy(caller, name);
+  }
+
+  /** Adds a call, or with -1 takes it away again. */
+  add(writes: boolean, change: 1 | -1): void {
+    if (writes) this.#writers += change;
+    else this.#readers += change;
+  }
 }
 
 // biome-ignore lint/correctness/useYield: a step that runs no tiles
@@ -77,15 +88,15 @@ export class Job {
 
   /** From here on the running call is recorded, until {@link end}. May be called again in between. */
   begin(): void {
-    if (recording === this) return;
+    if (recordingOf(this.instance) === this) return;
     this.#leave = this.#enter();
-    recording = this;
+    setRecording(this);
   }
 
   /** Ends the record. */
   end(): void {
-    if (recording !== this) return;
-    recording = undefined;
+    if (recordingOf(this.instance) !== this) return;
+    setRecording(undefined);
     this.#leave();
   }
 
@@ -93,6 +104,27 @@ export class Job {
   add(work: number, steps: () => Steps<void>): void {
     this.#total += work;
     this.#steps.push(steps);
+  }
+
+  /** Leaves something to do when all that was left before it is done. */
+  after(action: () => void): void {
+    this.add(0, () => once(action));
+  }
+
+  /** Records a call of attention. */
+  attention(memory: LinearMemory, call: AttentionCall): AttentionOutcome {
+    return recordAttention(this, memory, call);
+  }
+
+  /** Notes that a recorded call uses a resident until it has run. */
+  use(resident: Resident, writes: boolean): void {
+    resident.users ??= new Users();
+    const users = resident.users as Users;
+    users.add(writes, 1);
+    this.hold(() => {
+      users.add(writes, -1);
+      resident.freeIfUnused();
+    });
   }
 
   /** Says what is to be given up with the job. */

@@ -5,11 +5,12 @@
 
 import type { AttentionPart, AttentionPartEdge } from "../part.ts";
 import { KIND_MERGE } from "./abi.ts";
-import { plan, runTiles, threadsFor } from "./dispatch.ts";
+import { plan } from "./dispatch.ts";
 import { roundUp } from "./heap.ts";
 import type { WasmInstance } from "./instance.ts";
 import type { LinearMemory, MemoryViews } from "./memory.ts";
 import { newFloats } from "./place.ts";
+import { runTiles, threadsFor } from "./sharing.ts";
 
 /** Keys of a block of the merge tree. */
 const BLOCK_KV = 64;

@@ -8,12 +8,13 @@ import { ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
 import { operators } from "../operator-modules.ts";
 import { KIND_OPERATOR } from "./abi.ts";
 import type { Destination } from "./call.ts";
-import { effortOf, plan, runTiles, type Steps, threadsFor } from "./dispatch.ts";
+import { plan, type Steps } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
-import { afterwards, recordingOf } from "./job.ts";
 import type { LinearMemory } from "./memory.ts";
 import { type OperatorArguments, readPlan, writeOperator, writeScratch } from "./operator-block.ts";
 import { newData, type Placed, placeContiguous, rawMemory, takeOut } from "./place.ts";
+import { afterwards, recordingOf } from "./recording.ts";
+import { effortOf, runTiles, threadsFor } from "./sharing.ts";
 import { contiguousStrides, copyElements, type TensorView } from "./view.ts";
 import { wantOperators } from "./wanted.ts";
 

@@ -4,15 +4,15 @@
 
 import type { AttentionPart, AttentionPartEdge } from "../part.ts";
 import { VIEW_POINTER } from "./abi.ts";
-import { placeCall, writeCall } from "./attention.ts";
+import { writeCall } from "./attention.ts";
 import { writeShard } from "./attention-block.ts";
 import { OUT } from "./attention-fields.ts";
 import { runOrRecordBlock } from "./attention-phases.ts";
 import type { AttentionCall } from "./call.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import type { WasmInstance } from "./instance.ts";
-import { afterwards, recordingOf } from "./job.ts";
 import { newFloats } from "./place.ts";
+import { afterwards, recordingOf } from "./recording.ts";
 
 /** Words of the crate's `PartialBlock`: kvTotal, then seven pointers. */
 const PARTIAL_WORDS = 8;
@@ -42,14 +42,13 @@ export function runPartial(instance: WasmInstance, call: AttentionCall, layout: 
   const mark = memory.scratch.mark();
   try {
     const allocate = (byteLength: number): number => memory.scratch.allocate(byteLength, caller);
-    const placed = rows === 0 ? undefined : placeCall(memory, call);
     const addresses = results.map((data) => (data === undefined ? 0 : allocate(data.byteLength)));
     const partial = allocate(PARTIAL_WORDS * 4);
-    const views = memory.views();
-    const fingerprint = fingerprintOf(call, views);
-    if (placed !== undefined) {
+    const fingerprint = fingerprintOf(call, memory.views());
+    if (rows !== 0) {
       const block = instance.argumentBlock;
-      writeCall(instance, memory, call, placed, views);
+      writeCall(instance, memory, call);
+      const views = memory.views();
       views.u32.set([kvTotal, ...addresses], partial >>> 2);
       writeShard(views.u32, block >>> 2, shard, partial);
       views.u32[(block >>> 2) + OUT + VIEW_POINTER] = memory.emptyAddress;

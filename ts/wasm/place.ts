@@ -22,30 +22,29 @@ export function rawMemory(dtype: DType, views: MemoryViews): RawArray {
   return size === 4 ? views.i32 : size === 2 ? views.u16 : views.u8;
 }
 
-/** A view that lies outside is copied as it lies, or element by element where most of its span is not its own. */
-function isPacked(view: TensorView): boolean {
-  return view.span >= 2 * view.elements;
-}
-
-/** Where an input lies, or will: nothing is ever broadcast. */
+/** Where an input lies, or is copied to: nothing is ever broadcast. */
 export function placeInput(view: TensorView, memory: LinearMemory, caller: string): Placed {
-  if (view.address >= 0) return view;
-  const { dtype } = view;
+  const { outside, dtype, shape, elements, span } = view;
+  if (outside === undefined) return view;
   const size = ELEMENT_BYTE_LENGTH[dtype];
-  if (!isPacked(view)) {
-    return { address: memory.scratch.allocate(view.span * size, caller), strides: view.strides, dtype };
-  }
-  const strides = contiguousStrides(view.shape, view.elements);
-  return { address: memory.scratch.allocate(view.elements * size, caller), strides, dtype };
+  // It is copied as it lies, or element by element where most of its span is not its own.
+  const isSparse = span >= 2 * elements;
+  const strides = isSparse ? contiguousStrides(shape, elements) : view.strides;
+  const address = memory.scratch.allocate((isSparse ? elements : span) * size, caller);
+  const raw = rawMemory(dtype, memory.views());
+  if (isSparse) copyElements(shape, outside, 0, view.strides, raw, address / size, strides);
+  else raw.set(outside, address / size);
+  return { address, strides, dtype };
 }
 
-/** Copies an input to its place, unless it lies there. */
-export function fillInput(view: TensorView, place: Placed, views: MemoryViews): void {
-  if (view.outside === undefined) return;
-  const memory = rawMemory(view.dtype, views);
-  const at = place.address / ELEMENT_BYTE_LENGTH[view.dtype];
-  if (!isPacked(view)) memory.set(view.outside, at);
-  else copyElements(view.shape, view.outside, 0, view.strides, memory, at, place.strides);
+/** Copies 32-bit numbers into temporary memory: integers, or the bits of floats. The address is 0 where there are none. */
+export function placeList(list: ArrayLike<number> | undefined, memory: LinearMemory, caller: string): number {
+  if (list === undefined) return 0;
+  const address = memory.scratch.allocate(list.length * 4, caller);
+  const { f32, i32 } = memory.views();
+  const to = list instanceof Float32Array ? f32 : i32;
+  for (let i = 0, at = address >>> 2; i < list.length; i++) to[at + i] = list[i]!;
+  return address;
 }
 
 /** A new array of floats. */

@@ -2,13 +2,8 @@
  * A bit mask as the wasm reads it: words of a postfix program, and the arrays that some of them point at.
  */
 
-import type { LinearMemory, MemoryViews } from "./memory.ts";
-
-/** Where a program and its arrays lie. */
-export interface PlacedProgram {
-  readonly address: number;
-  readonly arrays: readonly number[];
-}
+import type { LinearMemory } from "./memory.ts";
+import { placeList } from "./place.ts";
 
 /** A compiled bit mask. It places itself: what has no masks knows it by its type only. */
 export class MaskProgram {
@@ -27,21 +22,11 @@ export class MaskProgram {
     this.#patches = patches;
   }
 
-  /** Takes temporary memory. */
-  place(memory: LinearMemory, caller: string): PlacedProgram {
-    return {
-      address: memory.scratch.allocate(this.words.length * 4, caller),
-      arrays: this.arrays.map((array) => memory.scratch.allocate(array.length * 4, caller)),
-    };
-  }
-
-  /** Writes itself into its place. */
-  fill(place: PlacedProgram, { u32, i32 }: MemoryViews): void {
-    this.arrays.forEach((array, index) => {
-      i32.set(array, place.arrays[index]! >>> 2);
-    });
-    const at = place.address >>> 2;
-    u32.set(this.words, at);
-    for (const [word, array] of this.#patches) u32[at + word] = place.arrays[array]!;
+  /** Copies itself into temporary memory; where it lies there. */
+  place(memory: LinearMemory, caller: string): number {
+    const words = this.words.slice();
+    const arrays = this.arrays.map((array) => placeList(array, memory, caller));
+    for (const [word, array] of this.#patches) words[word] = arrays[array]!;
+    return placeList(words, memory, caller);
   }
 }

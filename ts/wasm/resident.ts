@@ -1,3 +1,11 @@
+/** Asynchronous calls that use a resident: they last until they have run. */
+export interface ResidentUsers {
+  /** How many there are. */
+  readonly count: number;
+  /** @throws SaccadeError `ERR_SACCADE_BUSY` where a use now would meet one of them */
+  prove(writes: boolean, caller: string, name: string): void;
+}
+
 /**
  * Elements that live in an instance's memory until they are disposed of. A {@link Resident} is what a Tensor is to
  * the inner layers, which never see the Tensor itself.
@@ -6,7 +14,7 @@
 import { type DType, ELEMENT_BYTE_LENGTH } from "../dtype.ts";
 import { SaccadeError } from "../errors.ts";
 import type { WasmInstance } from "./instance.ts";
-import { busy, recordingOf } from "./job.ts";
+import { recordingOf } from "./recording.ts";
 import { contiguousStrides, type TensorView } from "./view.ts";
 
 export class Resident {
@@ -14,9 +22,8 @@ export class Resident {
   /** Row-major, proved when it was made, valid for as long as the resident is held. */
   readonly view: TensorView;
   #held = true;
-  /** Calls under way that read it, and that write it. */
-  #readers = 0;
-  #writers = 0;
+  /** Set by the first asynchronous call that uses it. */
+  users: ResidentUsers | undefined;
 
   /**
    * Takes memory for `elements` elements; their content is whatever lay there.
@@ -62,17 +69,8 @@ export class Resident {
    */
   use(writes: boolean, caller: string, name: string): void {
     const job = recordingOf(this.instance);
-    if (job === undefined) {
-      if (this.#writers > 0 || (writes && this.#readers > 0)) throw busy(caller, name);
-      return;
-    }
-    if (writes) this.#writers += 1;
-    else this.#readers += 1;
-    job.hold(() => {
-      if (writes) this.#writers -= 1;
-      else this.#readers -= 1;
-      if (!this.#held) this.#free();
-    });
+    if (job !== undefined) job.use(this, writes);
+    else this.users?.prove(writes, caller, name);
   }
 
   /**
@@ -81,7 +79,7 @@ export class Resident {
    * @throws SaccadeError `ERR_SACCADE_BUSY`
    */
   assertWritten(caller: string, name: string): void {
-    if (this.#writers > 0) throw busy(caller, name);
+    this.users?.prove(false, caller, name);
   }
 
   /** Gives the memory back, once no call uses it any more. May be called again. */
@@ -89,11 +87,12 @@ export class Resident {
     if (!this.#held) return;
     this.#held = false;
     if (this.instance.memoryIfAny !== undefined) this.instance.tensors -= 1;
-    this.#free();
+    this.freeIfUnused();
   }
 
-  #free(): void {
-    if (this.#readers + this.#writers > 0) return;
+  /** Gives the memory of one that is disposed of back, once no call uses it any more. */
+  freeIfUnused(): void {
+    if (this.#held || this.users?.count) return;
     this.instance.memoryIfAny?.free(this.view.address, this.byteLength);
   }
 }

@@ -1,6 +1,6 @@
 /** Threads in a page: on engines that share memory they compute the same bits; elsewhere the same call works on one thread. */
 
-import { paintBell } from "../../../ts/wasm/self-test.ts";
+import { paintBell } from "../../../ts/self-test.ts";
 import { createContext } from "../../conformance/context.ts";
 import { type Case, type Context, equal, type Library, ok, sameBits } from "../../conformance/harness.ts";
 import { compare, type Expected, expectedOf, tableCases, titleOf } from "../../threads/bits.ts";
