@@ -195,12 +195,27 @@ impl<'a> Rows8<'a> {
     }
 }
 
+/// One element, of which the compiler does not know it: the distance of two steps in A.
+///
+/// Were it known, each step of an unrolled loop would be addressed from the first, and V8, which keeps an offset in a plain load but
+/// not in a splat, would add up four addresses a step; with one pointer that moves, the rows are four fixed bases.
+#[derive(Clone, Copy)]
+pub struct Step(usize);
+
+impl Step {
+    /// Best made once for many tiles.
+    #[inline(always)]
+    pub fn one() -> Self {
+        Self(core::hint::black_box(1))
+    }
+}
+
 /// The inner steps of a tile: a column of four A elements and eight lanes of B at a time. `STRIDE` is that of B's rows, or 0 where
 /// it is known to the rows only: a known one is an offset in the load itself, which saves an addition in most steps.
 pub struct TileSteps<'a, const STRIDE: usize> {
     a: *const f32,
     a_end: *const f32,
-    /// Always 1; see [`TileSteps::new`].
+    /// Always 1; see [`Step`].
     a_step: usize,
     b: *const f32,
     stride: usize,
@@ -210,26 +225,27 @@ pub struct TileSteps<'a, const STRIDE: usize> {
 impl<'a, const STRIDE: usize> TileSteps<'a, STRIDE> {
     /// Pairs an A block, four rows [`ROW_STRIDE`] apart from its first element on, with the rows of B.
     #[inline(always)]
-    pub fn new(a: &'a [f32], b: Rows8<'a>) -> Self {
+    pub fn new(a: &'a [f32], b: Rows8<'a>, step: Step) -> Self {
         assert!(STRIDE == 0 || STRIDE == b.stride);
         assert!(b.n <= ROW_STRIDE && (MR - 1) * ROW_STRIDE + b.n <= a.len());
         let range = a[..b.n].as_ptr_range();
-        // Were the step known, the compiler would address each step of an unrolled loop from the first, and V8, which keeps an
-        // offset in a plain load but not in a splat, would add up four addresses a step; with one pointer that moves, the rows
-        // are four fixed bases.
-        let a_step = core::hint::black_box(1);
-        Self { a: range.start, a_end: range.end, a_step, b: b.first, stride: b.stride, life: PhantomData }
+        Self { a: range.start, a_end: range.end, a_step: step.0, b: b.first, stride: b.stride, life: PhantomData }
     }
 
-    /// Does four steps, or those that are left; whether there may be more.
+    /// Does the steps of a turn, or those that are left; whether there may be more. A turn has four, and eight where B's stride is
+    /// known: each turn costs a cycle beside its steps (with sixteen V8 11 keeps sums in memory).
     ///
     /// Each step may be the last: the exits between them cost one foreseen branch each, and keep a compiler (V8's up to 12) from
-    /// moving the loads of all four to the top, for which there are no registers.
+    /// moving the loads of all of them to the top, for which there are no registers.
     #[inline(always)]
     pub fn turn(&mut self, mut with: impl FnMut([&'a f32; MR], [&'a [f32; 4]; 2])) -> bool {
         let with = &mut with;
         let more = self.step(0, with) && self.step(1, with) && self.step(2, with) && self.step(3, with);
-        self.b = self.b.wrapping_add(4 * STRIDE);
+        if STRIDE == 0 {
+            return more;
+        }
+        let more = more && self.step(4, with) && self.step(5, with) && self.step(6, with) && self.step(7, with);
+        self.b = self.b.wrapping_add(8 * STRIDE);
         more
     }
 

@@ -135,23 +135,29 @@ describe("instructions", () => {
     expect(everything("fast")).toMatch(/f32x4\.relaxed_madd/);
   });
 
-  it("of the strict 4 x 8 tile are 8 products, 8 sums, 4 splats and 2 loads a step, of which a turn has 4", () => {
+  it("of the strict 4 x 8 tile are 8 products, 8 sums, 4 splats and 2 loads a step, of which a turn has 8 or 4", () => {
     const found = tiles("strict");
     expect(found.length).toBeGreaterThan(0);
-    const turn = { "f32x4.mul": 32, "f32x4.add": 32, "v128.load32_splat": 16, "v128.load": 8 };
+    const four = { "f32x4.mul": 32, "f32x4.add": 32, "v128.load32_splat": 16, "v128.load": 8 };
+    const eight = { "f32x4.mul": 64, "f32x4.add": 64, "v128.load32_splat": 32, "v128.load": 16 };
     for (const [name, text] of found) {
-      // One loop where B's rows lie side by side, one where they lie apart.
-      expect(innerLoops(text).map(vectorInstructions), name).toEqual([turn, turn]);
+      // One loop where B's rows lie side by side, one where they lie apart; in whichever order.
+      const loops = innerLoops(text).map(vectorInstructions);
+      expect(loops, name).toHaveLength(2);
+      expect(loops, name).toEqual(expect.arrayContaining([four, eight]));
     }
   });
 
-  it("of the fast 4 x 8 tile are 8 relaxed multiply-adds, 4 splats and 2 loads a step, of which a turn has 4", () => {
+  it("of the fast 4 x 8 tile are 8 relaxed multiply-adds, 4 splats and 2 loads a step, of which a turn has 8 or 4", () => {
     const found = tiles("fast");
     expect(found.length).toBeGreaterThan(0);
-    const turn = { "f32x4.relaxed_madd": 32, "v128.load32_splat": 16, "v128.load": 8 };
+    const four = { "f32x4.relaxed_madd": 32, "v128.load32_splat": 16, "v128.load": 8 };
+    const eight = { "f32x4.relaxed_madd": 64, "v128.load32_splat": 32, "v128.load": 16 };
     for (const [name, text] of found) {
-      // One loop where B's rows lie side by side, one where they lie apart.
-      expect(innerLoops(text).map(vectorInstructions), name).toEqual([turn, turn]);
+      // One loop where B's rows lie side by side, one where they lie apart; in whichever order.
+      const loops = innerLoops(text).map(vectorInstructions);
+      expect(loops, name).toHaveLength(2);
+      expect(loops, name).toEqual(expect.arrayContaining([four, eight]));
     }
   });
 

@@ -10,7 +10,7 @@
 use super::gemm_tile::tile_sums;
 use super::row_tile::{Blend, Elements, COLUMNS};
 use super::{Lanes, MR, NR, ROW_STRIDE};
-use crate::layout::{Abreast, Rows8};
+use crate::layout::{Abreast, Rows8, Step, TileSteps};
 
 /// Elements of four rows of A, [`ROW_STRIDE`] apart.
 pub const A_BLOCK: usize = MR * ROW_STRIDE;
@@ -22,13 +22,15 @@ pub type Columns<'a> = &'a [[f32; COLUMNS]];
 #[inline(never)]
 pub fn gemm_block<L: Lanes>(a: &[[f32; A_BLOCK]], b: Columns<'_>, c: &mut [[f32; COLUMNS]], add: bool) {
     let lanes = b.as_flattened();
+    let eights: [Rows8<'_>; COLUMNS / NR] =
+        core::array::from_fn(|i| Rows8::strided(lanes.get(i * NR..).unwrap_or_default(), COLUMNS, b.len()));
+    let step = Step::one();
     for (a, c) in a.iter().zip(c.as_chunks_mut::<MR>().0) {
-        for lane in (0..COLUMNS).step_by(NR) {
-            let columns = Rows8::strided(lanes.get(lane..).unwrap_or_default(), COLUMNS, b.len());
-            let [low, high] = tile_sums::<L, COLUMNS>(a, columns);
+        for (i, columns) in eights.iter().enumerate() {
+            let [low, high] = tile_sums::<L, COLUMNS>(TileSteps::new(a, *columns, step));
             for (row, sums) in c.iter_mut().zip(low.into_iter().zip(high)) {
-                let (halves, _) = row[lane..lane + NR].as_chunks_mut::<4>();
-                for (to, sum) in halves.iter_mut().zip([sums.0, sums.1]) {
+                let eight = &mut row.as_chunks_mut::<NR>().0[i];
+                for (to, sum) in eight.as_chunks_mut::<4>().0.iter_mut().zip([sums.0, sums.1]) {
                     if add { L::load(to).add(sum) } else { sum }.store(to);
                 }
             }

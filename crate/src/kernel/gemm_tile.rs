@@ -9,7 +9,7 @@
 //! Order per element: the sum starts at +0 and adds the products in ascending order of the inner index.
 
 use super::{Lanes, MR, NR, ROW_STRIDE};
-use crate::layout::{Rows8, TileSteps};
+use crate::layout::{Rows8, Step, TileSteps};
 
 /// What becomes of the 4 x 8 sums.
 pub trait Epilogue<L: Lanes>: Copy {
@@ -113,8 +113,9 @@ fn tiles<L: Lanes, E: Epilogue<L>, const STRIDE: usize>(
     groups: usize,
     epilogue: E,
 ) {
+    let step = Step::one();
     for group in 0..groups {
-        let [low, high] = tile_sums::<L, STRIDE>(&a[group * MR * ROW_STRIDE..], b);
+        let [low, high] = tile_sums::<L, STRIDE>(TileSteps::new(&a[group * MR * ROW_STRIDE..], b, step));
         for r in 0..MR {
             let row = group * MR + r;
             let (halves, _) = c[row * c_stride..][..NR].as_chunks_mut::<4>();
@@ -127,10 +128,9 @@ fn tiles<L: Lanes, E: Epilogue<L>, const STRIDE: usize>(
 
 /// The sums of a tile: the four rows' low halves, then their high halves. `STRIDE` is that of B's rows; 0 is any.
 #[inline(always)]
-pub fn tile_sums<L: Lanes, const STRIDE: usize>(a: &[f32], b: Rows8<'_>) -> [[L; MR]; 2] {
+pub fn tile_sums<L: Lanes, const STRIDE: usize>(mut steps: TileSteps<'_, STRIDE>) -> [[L; MR]; 2] {
     let mut low = [L::splat(0.0); MR];
     let mut high = low;
-    let mut steps = TileSteps::<STRIDE>::new(a, b);
     while steps.turn(|a, [b_low, b_high]| {
         let b_low = L::load(b_low);
         let a = a.map(|x| L::splat(*x));
