@@ -30,7 +30,7 @@ export interface Row {
   /** The case without what this one adds, and the time as a part of its time. */
   readonly plain: string;
   readonly part: number | null;
-  /** The time over that of our strict build on one thread: above 1, that one is faster. */
+  /** The time over that of our strict build, on one thread for ours and on as many for others: above 1, that one is faster. */
   readonly timesStrict: number | null;
   readonly timesFast: number | null;
   readonly error: number | null;
@@ -41,8 +41,8 @@ export interface Row {
 export function rowsOf(attempts: readonly Attempt[], timings: readonly Timing[], limits: Limits): Row[] {
   const subjects = attempts.filter(isSubject);
   const timed = attempts.map((attempt) => (isSubject(attempt) ? timings[subjects.indexOf(attempt)]! : null));
-  const medianOf = (name: string | undefined, by: string) => {
-    const found = attempts.findIndex((other) => other.of.name === name && other.by === by && other.threads === 1);
+  const medianOf = (name: string | undefined, by: string, threads = 1) => {
+    const found = attempts.findIndex((other) => other.of.name === name && other.by === by && other.threads === threads);
     return timed[found]?.median ?? null;
   };
   const over = (a: number | null | undefined, b: number | null) => (a == null || b === null ? null : a / b);
@@ -69,7 +69,7 @@ export function rowsOf(attempts: readonly Attempt[], timings: readonly Timing[],
       share: limit && timing ? limit.ms / timing.median : null,
       plain: of.against?.name ?? "",
       part: over(timing?.median, medianOf(of.against?.name, by)),
-      timesStrict: over(timing?.median, medianOf(of.name, "strict")),
+      timesStrict: over(timing?.median, medianOf(of.name, "strict", build ? 1 : threads)),
       timesFast: over(timing?.median, medianOf(of.name, "fast")),
       error: margin,
       note: [note, build && timing ? tangentNote(of, timing, peaks) : ""].filter(Boolean).join("; "),

@@ -45,7 +45,7 @@ export async function loadBuilds(say: (line: string) => void): Promise<[Build, E
 }
 
 /** On how many threads our strict build is timed beside one. */
-const THREADS = 2;
+export const THREADS = 2;
 /** Longer than any run: threads that end for want of work would have to be started again in a later block. */
 const NEVER_IDLE_MS = 86_400_000;
 

@@ -54,10 +54,11 @@ export async function attempts(
     if (margin <= 1) all.push({ ...mine, placed, margin });
     else all.push({ ...mine, status: "wrong", margin, note: offBy(margin) });
   }
-  for (const { name, version, choices } of peers) {
+  for (const { name, version, threads = 1, choices } of peers) {
+    if (threads > 1 && !of.threaded) continue;
     for (const choice of prepared.task ? choices(prepared.task) : []) {
       const by = rowNameOf({ name }, choice);
-      const attempt = await fastest(choice, prepared, { of, build: null, by, version, threads: 1 });
+      const attempt = await fastest(choice, prepared, { of, build: null, by, version, threads });
       if (attempt) all.push(attempt);
     }
   }

@@ -16,7 +16,9 @@ export interface PageReport {
   readonly broken?: string;
 }
 
-export async function measure(loadPeers: (say: (line: string) => void) => Promise<Peer[]>): Promise<void> {
+export async function measure(
+  loadPeers: (say: (line: string) => void, threads: number) => Promise<Peer[]>,
+): Promise<void> {
   let report: PageReport = { done: false, current: "the roof", lines: [] };
   const publish = (more: Partial<PageReport>) => {
     report = { ...report, ...more };
@@ -28,13 +30,17 @@ export async function measure(loadPeers: (say: (line: string) => void) => Promis
     if (!crossOriginIsolated) throw new Error("the page is not cross-origin isolated: its clock is too coarse");
     const asked = new URLSearchParams(location.search);
     const quick = asked.has("quick");
+    // On several threads: the cases that ask for them, by our engine on as many and by whoever else can.
+    const threads = Number(asked.get("threads") ?? 1);
+    const filtered = casesLike(asked.get("filter") ?? "");
+    const cases = threads === 1 ? filtered : filtered.filter((each) => each.threaded);
     const roof = await measureRoof({ milliseconds: quick ? 300 : 600 });
     publish({ roof: { ...roof } });
-    const builds = await loadBuilds(say);
+    const builds = threads === 1 ? await loadBuilds(say) : [];
     const threaded = await loadThreaded(say);
-    const peers = await loadPeers(say);
+    const peers = await loadPeers(say, threads);
     const done = await run({
-      ...{ cases: casesLike(asked.get("filter") ?? ""), builds, threaded, peers, roof, effort: quick ? QUICK : FULL },
+      ...{ cases, builds, threaded, peers, roof, effort: quick ? QUICK : FULL },
       onBlock: (current) => publish({ current }),
     });
     publish({ done: true, run: { ...done, reads: [...done.reads] } });

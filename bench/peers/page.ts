@@ -6,13 +6,13 @@ import { startPeers } from "./start.ts";
 import type { Peer } from "./task.ts";
 import { loadTensorFlow } from "./tensorflow.ts";
 
+const ONNX_FILES = "/peers/onnxruntime-web/dist/";
 const LOADERS = {
-  "onnxruntime-web": () => loadOnnxRuntimeWeb("/peers/onnxruntime-web/dist/"),
+  "onnxruntime-web": () => loadOnnxRuntimeWeb(ONNX_FILES),
   "tfjs-wasm": () => loadTensorFlow("/peers/@tensorflow/tfjs-backend-wasm/wasm-out/"),
   "jax-js": () => loadJax(),
 };
 
-export const loadPagePeers = async (say: (line: string) => void): Promise<Peer[]> => [
-  naive,
-  ...(await startPeers(LOADERS, say)),
-];
+/** Those that can, where several threads are asked for: in a page of their own, since they have one number for all they do. */
+export const loadPagePeers = async (say: (line: string) => void, threads: number): Promise<Peer[]> =>
+  threads === 1 ? [naive, ...(await startPeers(LOADERS, say))] : [await loadOnnxRuntimeWeb(ONNX_FILES, threads)];

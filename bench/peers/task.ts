@@ -73,6 +73,8 @@ export interface Choice {
 export interface Peer {
   readonly name: string;
   readonly version: string;
+  /** On how many threads; one where nothing is said. */
+  readonly threads?: number;
   /** Nothing where it has no such operator. */
   readonly choices: (task: Task) => readonly Choice[];
 }

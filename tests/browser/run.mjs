@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "vite";
+import { runSuite } from "../run-suite.mjs";
 import { engines } from "./engines.mjs";
 import { delay, stopEverything, temporaryFolder, within } from "./processes.mjs";
 import { serve } from "./server.mjs";
@@ -195,18 +196,4 @@ async function main() {
   return failed === 0 ? 0 : 1;
 }
 
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-  process.on(signal, () => {
-    stopEverything();
-    process.exit(1);
-  });
-}
-process.on("exit", stopEverything);
-
-const code = await main().catch((error) => {
-  console.error(error);
-  console.log("browsers: 0 passed, 1 failed, 0 skipped");
-  return 1;
-});
-stopEverything();
-process.exit(code);
+await runSuite("browsers", main, stopEverything);

@@ -11,6 +11,7 @@ import { build } from "vite";
 import { lastLines } from "../../scripts/setup/failure.mjs";
 import { installLocked } from "../../scripts/setup/node-packages.mjs";
 import { start, stop, stopEverything, temporaryFolder } from "../browser/processes.mjs";
+import { runSuite } from "../run-suite.mjs";
 import { engines } from "./engines.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -154,18 +155,4 @@ async function main() {
   return failed === 0 ? 0 : 1;
 }
 
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-  process.on(signal, () => {
-    stopEverything();
-    process.exit(1);
-  });
-}
-process.on("exit", stopEverything);
-
-const code = await main().catch((error) => {
-  console.error(error);
-  console.log("engines: 0 passed, 1 failed, 0 skipped");
-  return 1;
-});
-stopEverything();
-process.exit(code);
+await runSuite("engines", main, stopEverything);

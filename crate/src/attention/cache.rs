@@ -17,16 +17,13 @@
 
 use super::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
-use crate::kernel::row_tile::{Blend, Elements, COLUMNS};
-use crate::kernel::{MR, NR, ROW_STRIDE};
+use crate::kernel::row_tile::{Elements, COLUMNS};
+use crate::kernel::NR;
 use crate::layout::blocks::Blocks;
 use crate::layout::Rows8;
 
 /// Columns behind a head's values that the row kernels may read and whose sums nobody takes.
 const SLACK: usize = COLUMNS - NR;
-
-/// Rows of bf16 up to which each meets the whole block by itself.
-pub(super) const ROWS_ONE_BY_ONE: usize = MR;
 
 /// How elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,12 +253,14 @@ impl<'a> HeadBlock<'a> {
         }
     }
 
-    fn keys(&self) -> Elements<'a> {
+    /// The keys, where they lie.
+    pub(super) fn keys(&self) -> Elements<'a> {
         let format = &self.cache.format;
         self.elements(format.keys_at(self.head), BLOCK_KV * format.head_dim)
     }
 
-    fn values(&self) -> Elements<'a> {
+    /// The values, where they lie, and the slack behind them.
+    pub(super) fn values(&self) -> Elements<'a> {
         let format = &self.cache.format;
         self.elements(format.values_at(self.head), BLOCK_KV * format.value_width() + SLACK)
     }
@@ -279,6 +278,11 @@ impl<'a> HeadBlock<'a> {
         let key_scales = blocks.slice(self.entry, format.key_scales_at(self.head), BLOCK_KV)?;
         let value_scales = blocks.slice(self.entry, format.value_scales_at(self.head), BLOCK_KV)?;
         Some(Int8Block { keys, values, key_scales, value_scales })
+    }
+
+    /// The sizes of its cache.
+    pub(super) fn format(&self) -> &Format {
+        &self.cache.format
     }
 
     /// Whether the block is there at all.
@@ -337,128 +341,5 @@ impl<'a> HeadBlock<'a> {
             let (at, stride) = self.cache.format.value_lane(from + eight * NR);
             self.values().from(at + column * stride).widen(to);
         }
-    }
-
-    /// So many rows at most are taken one by one.
-    pub(super) fn rows_one_by_one(&self) -> usize {
-        match self.cache.format.dtype {
-            // They have a kernel of their own.
-            CacheDType::Int8 => 0,
-            // Tiles of four would have them widened into a copy first.
-            CacheDType::Bf16 => ROWS_ONE_BY_ONE,
-            _ => 2,
-        }
-    }
-
-    /// The keys as a row meets them: where they lie, or copied.
-    pub(super) fn keys_in<'b>(&self, copy: &'b [f32]) -> Elements<'b>
-    where
-        'a: 'b,
-    {
-        match copy {
-            [] => self.keys(),
-            copy => Elements::F32(copy),
-        }
-    }
-
-    /// The values as a row meets them: where they lie, or copied.
-    pub(super) fn values_in<'b>(&self, copy: &'b [f32]) -> Elements<'b>
-    where
-        'a: 'b,
-    {
-        match copy {
-            [] => self.values(),
-            copy => Elements::F32(copy),
-        }
-    }
-
-    /// Dot products of one query row, given in segments of 64 `segment_stride` elements apart, with all 64 keys, times a factor.
-    #[inline(never)]
-    pub(super) fn dot(
-        &self,
-        keys: Elements<'_>,
-        query: &[f32],
-        segment_stride: usize,
-        factor: f32,
-        scores: &mut [f32; BLOCK_KV],
-    ) {
-        let head_dim = self.cache.format.head_dim;
-        for (half, scores) in scores.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
-            for from in (0..head_dim).step_by(ROW_STRIDE) {
-                let n = ROW_STRIDE.min(head_dim - from);
-                let a = &query[from / ROW_STRIDE * segment_stride..][..n];
-                let x = if from > 0 { Some(1.0) } else { None };
-                let z = if from + n == head_dim { factor } else { 1.0 };
-                keys.from((half * head_dim + from) * COLUMNS).row_tile(a, COLUMNS, scores, Blend { x, y: 1.0, z });
-            }
-        }
-    }
-
-    /// Whether [`HeadBlock::exp_and_weigh`] serves the values where they lie, or copied.
-    pub(super) fn can_overlap(&self, copy: &[f32]) -> bool {
-        let format = &self.cache.format;
-        let dtype = if copy.is_empty() { format.dtype } else { CacheDType::F32 };
-        matches!(dtype, CacheDType::F32 | CacheDType::Bf16) && format.value_head_dim >= COLUMNS
-    }
-
-    /// Turns the scores of a row into exponentials and adds all values, weighted by them; gives their sum. Only where
-    /// [`HeadBlock::can_overlap`].
-    #[inline(never)]
-    pub(super) fn exp_and_weigh(
-        &self,
-        values: Elements<'_>,
-        t: &mut [f32; BLOCK_KV],
-        m: f32,
-        factors: Option<[f32; 2]>,
-        o: &mut [f32],
-    ) -> f32 {
-        let Some((first, rest)) = o.split_first_chunk_mut() else { return f32::NAN };
-        let l = values.exp_row_tile(t, m, first, blend(factors));
-        if !rest.is_empty() {
-            self.weigh_panels(1, values, t, 0, factors, rest);
-        }
-        l
-    }
-
-    /// Adds the values of columns `from..`, weighted by `p`, to an accumulator: `o = o x + sum y`, or `o = sum`.
-    pub(super) fn weigh(&self, values: Elements<'_>, p: &[f32], from: usize, factors: Option<[f32; 2]>, o: &mut [f32]) {
-        self.weigh_panels(0, values, p, from, factors, o);
-    }
-
-    #[inline(never)]
-    fn weigh_panels(
-        &self,
-        first: usize,
-        values: Elements<'_>,
-        p: &[f32],
-        from: usize,
-        factors: Option<[f32; 2]>,
-        o: &mut [f32],
-    ) {
-        let blend = blend(factors);
-        for (panel, o) in o.chunks_mut(COLUMNS).enumerate() {
-            let (at, stride) = self.cache.format.value_lane((first + panel) * COLUMNS);
-            let values = values.from(at + from * stride);
-            if let Some(o) = o.first_chunk_mut() {
-                values.row_tile(p, stride, o, blend);
-                continue;
-            }
-            // The last panel is narrower: what lies behind it is multiplied and forgotten.
-            let mut wide = [0.0; COLUMNS];
-            for (wide, o) in wide.iter_mut().zip(&*o) {
-                *wide = *o;
-            }
-            values.row_tile(p, stride, &mut wide, blend);
-            for (wide, o) in wide.iter().zip(o) {
-                *o = *wide;
-            }
-        }
-    }
-}
-
-fn blend(factors: Option<[f32; 2]>) -> Blend {
-    match factors {
-        None => Blend::SUMS,
-        Some([x, y]) => Blend { x: Some(x), y, z: 1.0 },
     }
 }

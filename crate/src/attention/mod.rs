@@ -15,6 +15,7 @@
 
 pub mod bit_mask;
 pub mod cache;
+mod cache_rows;
 pub mod cache_write;
 mod decode;
 pub mod forward;

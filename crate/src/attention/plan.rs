@@ -1,6 +1,7 @@
 //! Sizes of tiles, passes and scratch memory, from the sizes alone. Nothing here can change a bit of the result.
 
-use super::cache::{CacheDType, ROWS_ONE_BY_ONE};
+use super::cache::CacheDType;
+use super::cache_rows::ROWS_ONE_BY_ONE;
 use super::spec::{Source, Spec};
 use super::{mask::MAX_ROWS, operand::Operand, BLOCK_KV};
 use crate::error::{Error, Field, Reason};

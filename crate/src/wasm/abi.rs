@@ -2,16 +2,17 @@
 
 use super::block::{dtype, flag, weights_kind, Block, Operand as Place};
 use super::cache::CacheArgs;
+use super::located::{keep_apart, Array, Located};
 use super::memory::{contiguous, Span};
 use super::merge::PartialArgs;
 use super::program;
+use super::scratch::Scratch;
 use crate::attention::bit_mask::BitMask;
-use crate::attention::operand::{Operand, Target};
 use crate::attention::plan::Plan;
 use crate::attention::spec::{Options, Outputs, Sizes, Spec, Tap, Weights, Window};
 use crate::attention::split::Splits;
 use crate::error::{Error, Field, Reason};
-use crate::layout::{stride, Shape, View, ViewMut};
+use crate::layout::{stride, Shape, View};
 
 /// A call's arguments, copied out of the block: later writes by the host cannot change what was checked.
 pub struct AttentionArgs {
@@ -20,16 +21,6 @@ pub struct AttentionArgs {
     bit_mask: Option<BitMask<'static>>,
     partial: Option<PartialArgs>,
     cache: Option<CacheArgs>,
-}
-
-/// A call's scratch memory: packed keys, states of splits, then a workspace for each thread.
-pub struct Scratch {
-    packed: *mut f32,
-    packed_len: usize,
-    states: *mut f32,
-    states_len: usize,
-    workspace: *mut f32,
-    workspace_len: usize,
 }
 
 /// About how much there is to do, in units of 1,024 multiply-adds of the micro-kernel: for hosts that share it out.
@@ -41,94 +32,6 @@ fn work(sizes: &Sizes, causal: bool) -> u32 {
     let visible = if causal && sizes.q_len > 1 { pairs / 2 } else { pairs };
     let multiplications = visible.saturating_mul(sizes.head_dim as u64 + sizes.value_head_dim as u64);
     u32::try_from(multiplications >> 10).unwrap_or(u32::MAX).max(1)
-}
-
-/// A place in memory with the shape of what lies there.
-#[derive(Clone, Copy)]
-struct Located {
-    pointer: u32,
-    dtype: u32,
-    shape: Shape,
-    field: Field,
-}
-
-/// An array of numbers of 4 bytes.
-#[derive(Clone, Copy)]
-struct Array {
-    pointer: u32,
-    count: u32,
-    field: Field,
-}
-
-impl Array {
-    #[inline(never)]
-    fn span(&self) -> Result<Span, Error> {
-        Span::new(self.pointer, u64::from(self.count) * 4, 4, self.field)
-    }
-
-    fn slice<'a, T>(&self) -> Result<&'a [T], Error> {
-        const { assert!(size_of::<T>() == 4) };
-        // SAFETY: inputs are not written during a call; T is u32, i32 or f32, for which any bits are valid.
-        Ok(unsafe { self.span()?.slice() })
-    }
-}
-
-impl Located {
-    #[inline(never)]
-    fn span(&self) -> Result<Span, Error> {
-        let bytes = match self.dtype {
-            dtype::F32 => 4,
-            dtype::F16 | dtype::BF16 => 2,
-            dtype::BOOL => 1,
-            _ => return Err(Error::new(Reason::Kind, self.field)),
-        };
-        let extent = self.shape.extent().ok_or(Error::new(Reason::Size, self.field))? as u64;
-        Span::new(self.pointer, extent * bytes, bytes as u32, self.field)
-    }
-
-    // The three below rest on contract V of `layout`: `span` covers the shape's extent, any bits are a valid element, inputs
-    // are not written during a call and outputs overlap nothing, which `AttentionArgs::read` has checked.
-
-    #[inline(never)]
-    fn operand<'a>(&self) -> Result<Operand<'a>, Error> {
-        let span = self.span()?;
-        // SAFETY: contract V, as said above.
-        Ok(unsafe {
-            match self.dtype {
-                dtype::F32 => Operand::F32(View::from_raw(span.pointer(), self.shape)),
-                dtype::F16 => Operand::F16(View::from_raw(span.pointer(), self.shape)),
-                dtype::BF16 => Operand::Bf16(View::from_raw(span.pointer(), self.shape)),
-                _ => return Err(Error::new(Reason::Kind, self.field)),
-            }
-        })
-    }
-
-    fn target<'a>(&self) -> Result<Target<'a>, Error> {
-        let span = self.span()?;
-        // SAFETY: contract V, as said above.
-        Ok(unsafe {
-            match self.dtype {
-                dtype::F32 => Target::F32(ViewMut::from_raw(span.pointer(), self.shape)),
-                dtype::F16 => Target::F16(ViewMut::from_raw(span.pointer(), self.shape)),
-                dtype::BF16 => Target::Bf16(ViewMut::from_raw(span.pointer(), self.shape)),
-                _ => return Err(Error::new(Reason::Kind, self.field)),
-            }
-        })
-    }
-
-    fn view_mut<'a, T>(&self) -> Result<ViewMut<'a, T>, Error> {
-        // SAFETY: contract V, as said above; T is f32 or i32.
-        Ok(unsafe { ViewMut::from_raw(self.span()?.pointer(), self.shape) })
-    }
-}
-
-/// Refuses a span that shares a byte with an output.
-#[inline(never)]
-fn keep_apart(outputs: &[(Span, Field)], span: Span) -> Result<(), Error> {
-    match outputs.iter().find(|(output, _)| output.overlaps(&span)) {
-        Some((_, field)) => Err(Error::new(Reason::Overlap, *field)),
-        None => Ok(()),
-    }
 }
 
 impl AttentionArgs {
@@ -416,46 +319,6 @@ impl AttentionArgs {
         let workspace = states.wrapping_add(states_len + before as usize);
         let workspace_len = plan.workspace;
         Ok(Scratch { packed, packed_len: plan.packed, states, states_len, workspace, workspace_len })
-    }
-}
-
-impl Scratch {
-    /// Packed keys to read.
-    pub fn packed(&self, from: usize, len: usize) -> &[f32] {
-        assert!(from <= self.packed_len && len <= self.packed_len - from);
-        // SAFETY: inside the scratch span, which overlaps no operand; nobody packs while tiles attend.
-        unsafe { core::slice::from_raw_parts(self.packed.add(from), len) }
-    }
-
-    /// A block of packed keys to write. Each tile of the packing phase has its own.
-    #[allow(clippy::mut_from_ref)]
-    pub fn packed_mut(&self, from: usize, len: usize) -> &mut [f32] {
-        assert!(from <= self.packed_len && len <= self.packed_len - from);
-        // SAFETY: inside the scratch span, which overlaps no operand; ranges of different tiles are disjoint, and a tile
-        // drops its slice before the next begins.
-        unsafe { core::slice::from_raw_parts_mut(self.packed.add(from), len) }
-    }
-
-    /// States of splits to read.
-    pub fn states(&self, from: usize, len: usize) -> &[f32] {
-        assert!(from <= self.states_len && len <= self.states_len - from);
-        // SAFETY: as in `packed`; nobody writes states while they are merged.
-        unsafe { core::slice::from_raw_parts(self.states.add(from), len) }
-    }
-
-    /// A split's state to write. Each tile of the split phase has its own.
-    #[allow(clippy::mut_from_ref)]
-    pub fn state_mut(&self, from: usize, len: usize) -> &mut [f32] {
-        assert!(from <= self.states_len && len <= self.states_len - from);
-        // SAFETY: as in `packed_mut`.
-        unsafe { core::slice::from_raw_parts_mut(self.states.add(from), len) }
-    }
-
-    /// The workspace of the tile that is running.
-    #[allow(clippy::mut_from_ref)]
-    pub fn workspace_mut(&self) -> &mut [f32] {
-        // SAFETY: as in `packed_mut`; each thread has its own workspace and runs one tile at a time.
-        unsafe { core::slice::from_raw_parts_mut(self.workspace, self.workspace_len) }
     }
 }
 

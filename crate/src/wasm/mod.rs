@@ -13,12 +13,14 @@ mod abi;
 mod block;
 mod cache;
 mod fingerprint;
+mod located;
 mod memory;
 mod merge;
 mod operator;
 mod program;
 #[cfg(feature = "attention")]
 mod questions;
+mod scratch;
 
 use crate::attention::forward::{attend_tile, pack_block, packed_range};
 use crate::attention::merge::merge_row;
@@ -27,10 +29,11 @@ use crate::attention::spec::{Outputs, Spec};
 use crate::attention::split::{attend_split, merge_splits, Splits};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{exp::exp2, tanh::tanh, Lanes, Native};
-use abi::{AttentionArgs, FunctionArgs, Scratch};
+use abi::{AttentionArgs, FunctionArgs};
 use cache::CacheCall;
 use core::ops::Range;
 use merge::MergeArgs;
+use scratch::Scratch;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 const KIND_ATTENTION: u32 = 1;

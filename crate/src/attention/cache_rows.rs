@@ -1,0 +1,134 @@
+//! A block of a cache as single rows meet it: its panels go through the row kernel as they lie, whatever their type.
+
+use super::cache::{CacheDType, HeadBlock};
+use super::BLOCK_KV;
+use crate::kernel::row_tile::{Blend, Elements, COLUMNS};
+use crate::kernel::{MR, ROW_STRIDE};
+
+/// Rows of bf16 up to which each meets the whole block by itself.
+pub(super) const ROWS_ONE_BY_ONE: usize = MR;
+
+impl<'a> HeadBlock<'a> {
+    /// So many rows at most are taken one by one.
+    pub(super) fn rows_one_by_one(&self) -> usize {
+        match self.format().dtype {
+            // They have a kernel of their own.
+            CacheDType::Int8 => 0,
+            // Tiles of four would have them widened into a copy first.
+            CacheDType::Bf16 => ROWS_ONE_BY_ONE,
+            _ => 2,
+        }
+    }
+
+    /// The keys as a row meets them: where they lie, or copied.
+    pub(super) fn keys_in<'b>(&self, copy: &'b [f32]) -> Elements<'b>
+    where
+        'a: 'b,
+    {
+        match copy {
+            [] => self.keys(),
+            copy => Elements::F32(copy),
+        }
+    }
+
+    /// The values as a row meets them: where they lie, or copied.
+    pub(super) fn values_in<'b>(&self, copy: &'b [f32]) -> Elements<'b>
+    where
+        'a: 'b,
+    {
+        match copy {
+            [] => self.values(),
+            copy => Elements::F32(copy),
+        }
+    }
+
+    /// Dot products of one query row, given in segments of 64 `segment_stride` elements apart, with all 64 keys, times a factor.
+    #[inline(never)]
+    pub(super) fn dot(
+        &self,
+        keys: Elements<'_>,
+        query: &[f32],
+        segment_stride: usize,
+        factor: f32,
+        scores: &mut [f32; BLOCK_KV],
+    ) {
+        let head_dim = self.format().head_dim;
+        for (half, scores) in scores.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
+            for from in (0..head_dim).step_by(ROW_STRIDE) {
+                let n = ROW_STRIDE.min(head_dim - from);
+                let a = &query[from / ROW_STRIDE * segment_stride..][..n];
+                let x = if from > 0 { Some(1.0) } else { None };
+                let z = if from + n == head_dim { factor } else { 1.0 };
+                keys.from((half * head_dim + from) * COLUMNS).row_tile(a, COLUMNS, scores, Blend { x, y: 1.0, z });
+            }
+        }
+    }
+
+    /// Whether [`HeadBlock::exp_and_weigh`] serves the values where they lie, or copied.
+    pub(super) fn can_overlap(&self, copy: &[f32]) -> bool {
+        let format = self.format();
+        let dtype = if copy.is_empty() { format.dtype } else { CacheDType::F32 };
+        matches!(dtype, CacheDType::F32 | CacheDType::Bf16) && format.value_head_dim >= COLUMNS
+    }
+
+    /// Turns the scores of a row into exponentials and adds all values, weighted by them; gives their sum. Only where
+    /// [`HeadBlock::can_overlap`].
+    #[inline(never)]
+    pub(super) fn exp_and_weigh(
+        &self,
+        values: Elements<'_>,
+        t: &mut [f32; BLOCK_KV],
+        m: f32,
+        factors: Option<[f32; 2]>,
+        o: &mut [f32],
+    ) -> f32 {
+        let Some((first, rest)) = o.split_first_chunk_mut() else { return f32::NAN };
+        let l = values.exp_row_tile(t, m, first, blend(factors));
+        if !rest.is_empty() {
+            self.weigh_panels(1, values, t, 0, factors, rest);
+        }
+        l
+    }
+
+    /// Adds the values of columns `from..`, weighted by `p`, to an accumulator: `o = o x + sum y`, or `o = sum`.
+    pub(super) fn weigh(&self, values: Elements<'_>, p: &[f32], from: usize, factors: Option<[f32; 2]>, o: &mut [f32]) {
+        self.weigh_panels(0, values, p, from, factors, o);
+    }
+
+    #[inline(never)]
+    fn weigh_panels(
+        &self,
+        first: usize,
+        values: Elements<'_>,
+        p: &[f32],
+        from: usize,
+        factors: Option<[f32; 2]>,
+        o: &mut [f32],
+    ) {
+        let blend = blend(factors);
+        for (panel, o) in o.chunks_mut(COLUMNS).enumerate() {
+            let (at, stride) = self.format().value_lane((first + panel) * COLUMNS);
+            let values = values.from(at + from * stride);
+            if let Some(o) = o.first_chunk_mut() {
+                values.row_tile(p, stride, o, blend);
+                continue;
+            }
+            // The last panel is narrower: what lies behind it is multiplied and forgotten.
+            let mut wide = [0.0; COLUMNS];
+            for (wide, o) in wide.iter_mut().zip(&*o) {
+                *wide = *o;
+            }
+            values.row_tile(p, stride, &mut wide, blend);
+            for (wide, o) in wide.iter().zip(o) {
+                *o = *wide;
+            }
+        }
+    }
+}
+
+fn blend(factors: Option<[f32; 2]>) -> Blend {
+    match factors {
+        None => Blend::SUMS,
+        Some([x, y]) => Blend { x: Some(x), y, z: 1.0 },
+    }
+}
