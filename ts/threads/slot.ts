@@ -11,6 +11,7 @@ import {
   READY,
   RETIRED,
   SEQUENCE,
+  STARTING,
   STATE,
   type StartMessage,
   THREW,
@@ -145,7 +146,8 @@ export class Slot {
     this.#worker = worker;
     const lost = (): void => {
       if (this.#worker !== worker) return;
-      if (!this.#ready) this.#fail("worker-error");
+      // It may have started and been lost before its answer was heard.
+      if (!this.#ready && Atomics.load(this.#life, STATE) === STARTING) this.#fail("worker-error");
       this.retire();
     };
     const heard = (message: ThreadMessage): void => {
