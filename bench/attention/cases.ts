@@ -37,7 +37,6 @@ const SPECS: readonly Named[] = [
   {
     ...ordinary,
     ...square(8, 1024, 64),
-    alone: true,
     threaded: true,
     name: "prefill-8-64",
     words: "8 heads x 1024 x 64",
