@@ -24,19 +24,11 @@ import {
   VALUE_HEAD_DIM,
   WEIGHTS,
 } from "./attention-fields.ts";
-import {
-  PHASE_ATTEND,
-  PHASE_MERGE,
-  PHASE_PACK,
-  PHASE_SPLIT,
-  type Phase,
-  plan,
-  runBlock,
-  type Steps,
-} from "./dispatch.ts";
+import { PHASE_ATTEND, PHASE_MERGE, PHASE_PACK, PHASE_SPLIT, type Phase, plan, type Steps } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
 import type { LinearMemory } from "./memory.ts";
 import { recordingOf } from "./recording.ts";
+import { runBlock } from "./run-block.ts";
 import { drive, effortOf, threadsFor } from "./sharing.ts";
 
 /** Tiles of each pass, and about how much a pass has to do. */

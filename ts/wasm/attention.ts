@@ -30,11 +30,11 @@ import {
   RESULT_WEIGHTS,
   type Results,
 } from "./call.ts";
-import { runBlock } from "./dispatch.ts";
 import type { WasmInstance } from "./instance.ts";
 import type { LinearMemory } from "./memory.ts";
 import { newData, type Placed, placeContiguous, placeInput, placeList, placeOutput, takeOut } from "./place.ts";
 import { recordingOf } from "./recording.ts";
+import { runBlock } from "./run-block.ts";
 
 /** New arrays of the results; for those with a target none. */
 export interface AttentionOutcome {

@@ -5,11 +5,10 @@
  * computes a tile and when, never the arithmetic.
  */
 
-import { describeStatus, KIND_ATTENTION, STATUS_SCRATCH, STATUS_SIZE } from "./abi.ts";
-import { PLAN_SCRATCH_BYTE_LENGTH, SCRATCH, SCRATCH_BYTE_LENGTH } from "./attention-fields.ts";
+import { describeStatus, STATUS_SIZE } from "./abi.ts";
 import type { WasmInstance } from "./instance.ts";
 import type { BytesChange } from "./loader.ts";
-import { type LinearMemory, outOfMemory } from "./memory.ts";
+import { outOfMemory } from "./memory.ts";
 
 /** Phases of the attention kind. */
 export const PHASE_PACK = 0;
@@ -78,41 +77,6 @@ export function plan(instance: WasmInstance, kind: number, block: number, caller
     throw instance.poison(caller, trap);
   }
   if (status !== 0) throw refused(instance, status >>> 0, caller);
-}
-
-/**
- * Runs the attention block at `block`. What no thread shares takes one step, in the room that the arena has anyway: half the
- * time of a small call. Only where that room is too small does the wasm say first how much it takes. The caller releases the
- * arena.
- */
-export function runBlock(instance: WasmInstance, memory: LinearMemory, block: number, caller: string): void {
-  if (instance.runShared?.(instance, memory, block, caller)) return;
-  const { scratch } = memory;
-  const { room } = scratch;
-  let status = room === 0 ? STATUS_SCRATCH : runAtOnce(instance, memory, block, scratch.roomAddress, room, caller);
-  const isShort = status === STATUS_SCRATCH;
-  if (isShort) plan(instance, KIND_ATTENTION, block, caller);
-  else if (status !== 0) throw refused(instance, status, caller);
-  // What has been used counts, as if it had been asked for.
-  const byteLength = memory.views().u32[(block >>> 2) + PLAN_SCRATCH_BYTE_LENGTH]!;
-  const address = scratch.allocate(byteLength, caller);
-  if (isShort) status = runAtOnce(instance, memory, block, address, byteLength, caller);
-  if (status !== 0) throw refused(instance, status, caller);
-}
-
-/** Runs all phases of all passes in the scratch memory at an address. */
-function runAtOnce(
-  instance: WasmInstance,
-  memory: LinearMemory,
-  block: number,
-  address: number,
-  byteLength: number,
-  caller: string,
-): number {
-  const { u32 } = memory.views();
-  u32[(block >>> 2) + SCRATCH] = address;
-  u32[(block >>> 2) + SCRATCH_BYTE_LENGTH] = byteLength;
-  return statusOfTiles(instance, KIND_ATTENTION, PHASE_ALL, block, 0, 0, 0, caller);
 }
 
 /** Runs the tiles `[from, to)` of a phase in a pass on this thread; the status is the caller's business. */
