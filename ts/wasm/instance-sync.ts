@@ -3,8 +3,7 @@
  */
 
 import { EXPORT_NAMES, type KernelExports, type OperatorExports } from "./abi.ts";
-import { accept, type InstanceOptions, importsFor, newMemory, notOurs, WasmInstance } from "./instance.ts";
-import { forbiddenError } from "./loader.ts";
+import { accept, type InstanceOptions, importsFor, linkError, newMemory, WasmInstance } from "./instance.ts";
 
 /** Instantiates a module. */
 export function linkSync<T extends OperatorExports>(
@@ -17,7 +16,7 @@ export function linkSync<T extends OperatorExports>(
   try {
     instance = new WebAssembly.Instance(module, imports);
   } catch (cause) {
-    throw forbiddenError(cause, {}) ?? notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
+    throw linkError(cause);
   }
   return accept(instance.exports, names);
 }

@@ -216,6 +216,11 @@ export function accept<T extends OperatorExports>(exports: WebAssembly.Exports, 
   return kernel;
 }
 
+/** The error for a module that compiles and cannot be instantiated. */
+export function linkError(cause: unknown): SaccadeError {
+  return forbiddenError(cause, {}) ?? notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
+}
+
 /** Instantiates a module without blocking. */
 export async function link<T extends OperatorExports>(
   module: WebAssembly.Module,
@@ -227,7 +232,7 @@ export async function link<T extends OperatorExports>(
   try {
     instance = await WebAssembly.instantiate(module, imports);
   } catch (cause) {
-    throw forbiddenError(cause, {}) ?? notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
+    throw linkError(cause);
   }
   return accept(instance.exports, names);
 }
