@@ -1,8 +1,8 @@
 /** What an engine with workers of Node must do, beside the conformance cases: threads, their faults, workers. */
 import { Worker } from "node:worker_threads";
 import type { Engine as SaccadeEngine } from "saccade";
-import { createContext } from "../conformance/context.ts";
 import { type Build, type Case, type Context, equal, ok, sameBits, throws } from "../conformance/harness.ts";
+import { conformanceOnThreads } from "../conformance/on-threads.ts";
 import { compare, type Expected, expectedOf, tableCases, titleOf } from "../threads/bits.ts";
 import { type Packages, paint } from "../threads/case.ts";
 
@@ -120,20 +120,9 @@ export const engineCases: readonly EngineCase[] = [
   table(7),
   {
     name: "a cut of the conformance cases on three threads",
-    async run({ packages: { saccade }, load, wasm }, conformance) {
-      const createWorker = Object.assign(other("delayed-node.mjs", { seed: 5 }), { leastWork: 0 });
-      const options = { threads: 3, createWorker };
-      const { context } = createContext({ library: saccade, load, wasm, long: false, options });
-      const cut = conformance.filter(({ name, needs }) => /^(contract|operator|cache)/.test(name) && !needs);
-      ok(cut.length > 200, `only ${cut.length} cases`);
-      for (const { name, run } of cut) {
-        try {
-          await run(context);
-        } catch (cause) {
-          throw new Error(`${name}: ${String(cause)}`, { cause });
-        }
-      }
-      (await context.engine("strict")).dispose();
+    run({ packages, load, wasm }, conformance) {
+      const createWorker = other("delayed-node.mjs", { seed: 5 });
+      return conformanceOnThreads({ library: packages.saccade, load, wasm, createWorker }, conformance);
     },
   },
   replaced("fails", "ERR_SACCADE_WORKER"),

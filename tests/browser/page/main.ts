@@ -7,8 +7,9 @@ import { allCases } from "../../conformance/cases.ts";
 import { createContext } from "../../conformance/context.ts";
 import type { Build, Case, Context, Library, ModuleName } from "../../conformance/harness.ts";
 import { wasmFile } from "../../conformance/harness.ts";
+import { conformanceOnThreads } from "../../conformance/on-threads.ts";
 import { entryCases, forbiddenCases, type PageTools } from "./entry-cases.ts";
-import { conformanceOnThreads, threadCases } from "./thread-cases.ts";
+import { threadCases } from "./thread-cases.ts";
 import { workerPageCases } from "./worker-cases.ts";
 
 export interface Report {
@@ -85,8 +86,9 @@ async function runAll(): Promise<void> {
     await one("conformance", name, needs === "relaxedSimd" && !context.relaxedSimd, () => run(context));
   }
   report.records = [...records];
+  const createWorker = () => new Worker("/dist/thread-browser.js", { type: "module" });
   await one("entry", "threads: a cut of the conformance cases", false, () =>
-    conformanceOnThreads(library, { load, wasm }, cases),
+    conformanceOnThreads({ library, load, wasm, createWorker }, cases),
   );
   for (const { name, run } of threadCases) await one("entry", name, false, () => run(library));
 }

@@ -1,8 +1,7 @@
 /** Threads in a page: on engines that share memory they compute the same bits; elsewhere the same call works on one thread. */
 
 import { paintBell } from "../../../ts/self-test.ts";
-import { createContext } from "../../conformance/context.ts";
-import { type Case, type Context, equal, type Library, ok, sameBits } from "../../conformance/harness.ts";
+import { equal, type Library, sameBits } from "../../conformance/harness.ts";
 import { compare, type Expected, expectedOf, tableCases, titleOf } from "../../threads/bits.ts";
 import type { Packages } from "../../threads/case.ts";
 
@@ -84,24 +83,3 @@ export const threadCases = [
     },
   },
 ];
-
-/** A cut of the conformance cases, on three threads that share whatever can be shared. */
-export async function conformanceOnThreads(
-  library: Library,
-  { load, wasm }: Pick<Context, "load" | "wasm">,
-  cases: readonly Case[],
-): Promise<void> {
-  const make = () => new Worker("/dist/thread-browser.js", { type: "module" });
-  const options = { threads: 3, createWorker: Object.assign(make, { leastWork: 0 }) };
-  const { context } = createContext({ library, load, wasm, long: false, options });
-  const cut = cases.filter(({ name, needs }) => /^(contract|operator|cache)/.test(name) && needs === undefined);
-  ok(cut.length > 200, `only ${cut.length} cases`);
-  for (const { name, run } of cut) {
-    try {
-      await run(context);
-    } catch (cause) {
-      throw new Error(`${name}: ${String(cause)}`, { cause });
-    }
-  }
-  (await context.engine("strict")).dispose();
-}
