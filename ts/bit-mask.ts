@@ -2,7 +2,16 @@
  * Masks that are rules rather than memory.
  */
 
-import { describe, SaccadeRangeError, SaccadeTypeError } from "./errors.ts";
+import {
+  argumentError,
+  describe,
+  dtypeError,
+  optionError,
+  rangeError,
+  type SaccadeRangeError,
+  shapeError,
+  wrongKind,
+} from "./errors.ts";
 import { optionNames, unknownOption } from "./layout/options.ts";
 import { I32_MAXIMUM, I32_MINIMUM, proveInteger, proveIntegerList, snapshot } from "./layout/shape.ts";
 import { captureTensor, dtypeOf, proveTensor } from "./layout/tensor-like.ts";
@@ -47,9 +56,9 @@ export class BitMask extends RuleHandle {
   /** @internal Use the static functions. */
   constructor(key: symbol, rule: Rule) {
     if (key !== KEY) {
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_ARGUMENT",
-        "BitMask: a mask is not made with new; use BitMask.causal, BitMask.window, BitMask.fromTensor, ...",
+      throw argumentError(
+        "BitMask",
+        "a mask is not made with new; use BitMask.causal, BitMask.window, BitMask.fromTensor, ...",
       );
     }
     super(rule, ruleCompiler);
@@ -145,17 +154,11 @@ export class BitMask extends RuleHandle {
     const captured = captureTensor(tensor, caller, "tensor");
     const dtype = dtypeOf(captured, caller);
     if (dtype !== "bool" && dtype !== "uint8") {
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_DTYPE",
-        `${caller}: tensor is ${dtype}; expected bool or uint8 (a Uint8Array, not 0 = may attend)`,
-      );
+      throw dtypeError(caller, `tensor is ${dtype}; expected bool or uint8 (a Uint8Array, not 0 = may attend)`);
     }
     const rank = captured.shape.length;
     if (rank < 2 || rank > 4) {
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_SHAPE",
-        `${caller}: tensor.shape has ${rank} axes; expected 2 to 4: [batch, numHeads, qLen, kvLen]`,
-      );
+      throw shapeError(caller, `tensor.shape has ${rank} axes; expected 2 to 4: [batch, numHeads, qLen, kvLen]`);
     }
     const view = proveTensor(captured, undefined, caller);
     const { resident } = captured;
@@ -203,10 +206,7 @@ export class BitMask extends RuleHandle {
     const rows = proveInteger(qLen, 0, I32_MAXIMUM, caller, "qLen");
     const columns = proveInteger(kvLen, 0, I32_MAXIMUM, caller, "kvLen");
     if (rows !== columns && asksForOffset(this.#rule)) {
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_OPTION",
-        `${caller}: qLen ${rows} and kvLen ${columns} need a mask with a qOffset of its own`,
-      );
+      throw optionError(caller, `qLen ${rows} and kvLen ${columns} need a mask with a qOffset of its own`);
     }
     let batch = 1;
     let numHeads = 1;
@@ -238,9 +238,9 @@ export class BitMask extends RuleHandle {
 
 function make(rule: Rule, caller = "BitMask"): BitMask {
   if (instructionsOf(rule) > MOST_INSTRUCTIONS) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: the mask would have ${instructionsOf(rule)} parts (rules and operations); at most ` +
+    throw rangeError(
+      caller,
+      `the mask would have ${instructionsOf(rule)} parts (rules and operations); at most ` +
         `${MOST_INSTRUCTIONS} can be combined`,
     );
   }
@@ -250,7 +250,7 @@ function make(rule: Rule, caller = "BitMask"): BitMask {
 function combine(kind: "and" | "or", left: Rule, other: unknown, caller: string): BitMask {
   const right = RuleHandle.ruleOf(other)?.rule;
   if (right !== undefined) return make({ kind, left, right }, caller);
-  throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: other is ${describe(other)}; expected a BitMask`);
+  throw wrongKind(caller, "other", other, "a BitMask");
 }
 
 /** Own properties, each read once. */
@@ -266,17 +266,14 @@ function read<N extends string>(options: unknown, names: readonly N[], caller: s
 function offset(value: unknown, caller: string): RuleOffset {
   if (value === undefined || value === "bottom-right" || value === "top-left") return value;
   if (typeof value === "string") {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_OPTION",
-      `${caller}: qOffset is ${describe(value)}; expected an integer, "bottom-right" or "top-left"`,
-    );
+    throw optionError(caller, `qOffset is ${describe(value)}; expected an integer, "bottom-right" or "top-left"`);
   }
   // The smallest i32 stands for the offset of the call.
   return proveInteger(value, I32_MINIMUM + 1, I32_MAXIMUM, caller, "qOffset");
 }
 
 function empty(caller: string, name: string): SaccadeRangeError {
-  return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${name} has no entries; expected one per batch row`);
+  return shapeError(caller, `${name} has no entries; expected one per batch row`);
 }
 
 function idRows(value: unknown, caller: string, name: string): IdRows {
@@ -290,10 +287,7 @@ function idRows(value: unknown, caller: string, name: string): IdRows {
   const all = new Int32Array(lists.length * length);
   lists.forEach((list, row) => {
     if (list.length !== length) {
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_SHAPE",
-        `${caller}: ${name}[${row}] has ${list.length} numbers, ${name}[0] has ${length}`,
-      );
+      throw shapeError(caller, `${name}[${row}] has ${list.length} numbers, ${name}[0] has ${length}`);
     }
     all.set(ids(list, `${name}[${row}]`), row * length);
   });

@@ -4,7 +4,7 @@
 
 import type { Asked } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
-import { describe, SaccadeRangeError, shapeError } from "./errors.ts";
+import { outOfRange, shapeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { resolveApart, resolveDestination } from "./layout/destinations.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
@@ -268,8 +268,5 @@ function proveRate(value: unknown, caller: string): number {
   const rate = proveNumber(value, caller, "options.learningRate");
   if (rate > 0) return rate;
   const expected = "a number greater than 0";
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: options.learningRate is ${describe(value)}; expected ${expected}`,
-  );
+  throw outOfRange(caller, "options.learningRate", value, expected);
 }

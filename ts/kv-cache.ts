@@ -16,7 +16,7 @@ import type { AsyncOptions } from "./control.ts";
 import { disposeKey } from "./dispose.ts";
 import type { FloatDType } from "./dtype.ts";
 import type { Engine } from "./engine.ts";
-import { SaccadeError, SaccadeRangeError } from "./errors.ts";
+import { rangeError, SaccadeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import {
   ATTEND_OPTIONS,
@@ -223,10 +223,7 @@ export class KvCache {
       return wrong;
     });
     if (wrong === undefined) return;
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: ${wrong} holds a number that is not finite, which an int8 cache cannot store`,
-    );
+    throw rangeError(caller, `${wrong} holds a number that is not finite, which an int8 cache cannot store`);
   }
 
   /**

@@ -3,7 +3,7 @@
  */
 
 import type { Engine } from "./engine.ts";
-import { SaccadeRangeError, shapeError } from "./errors.ts";
+import { rangeError, shapeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { resolveApart } from "./layout/destinations.ts";
 import { proveFloatTensor } from "./layout/operands.ts";
@@ -141,8 +141,5 @@ export function runNorm(
 export function proveEpsilon(value: unknown, caller: string): number {
   const epsilon = proveNumber(value, caller, "options.epsilon");
   if (epsilon >= 0 && Math.fround(epsilon) < Number.POSITIVE_INFINITY) return epsilon;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: options.epsilon is ${epsilon}; expected a number from 0 that float32 has`,
-  );
+  throw rangeError(caller, `options.epsilon is ${epsilon}; expected a number from 0 that float32 has`);
 }

@@ -2,7 +2,7 @@
  * The compiled modules of engines at once, where a file can be read so or the wasm is given.
  */
 
-import { describe, SaccadeError, SaccadeTypeError } from "./errors.ts";
+import { SaccadeError, wrongKind } from "./errors.ts";
 import { keepModule, ownModule } from "./modules.ts";
 import { currentPlatform } from "./platform.ts";
 import { bytesOf, compiledAlready, isBytes, isModule } from "./wasm/given-module.ts";
@@ -35,10 +35,7 @@ function compileSync(
 ): WebAssembly.Module {
   if (isModule(source)) return compiledAlready(source as WebAssembly.Module, caller, option, change);
   if (!isBytes(source)) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${caller}: ${option} is ${describe(source)}; expected a WebAssembly.Module or its bytes`,
-    );
+    throw wrongKind(caller, option, source, "a WebAssembly.Module or its bytes");
   }
   const bytes = bytesOf(source);
   assertWasm(bytes, { url });

@@ -14,7 +14,7 @@
  */
 
 import { crc32 } from "./checksum.ts";
-import { describe, SaccadeError, SaccadeTypeError } from "./errors.ts";
+import { argumentError, describe, SaccadeError, wrongKind } from "./errors.ts";
 import { provePart, rowsOf } from "./layout/part.ts";
 import { arrayFacts, typedArrayKind } from "./layout/typed-array.ts";
 import type { AttentionPart, AttentionPartEdge } from "./part.ts";
@@ -38,7 +38,7 @@ export function encodePartial(part: AttentionPart): Uint8Array<ArrayBuffer> {
   const proved = provePart(part, caller, "part");
   const profile = new TextEncoder().encode(proved.profile);
   if (profile.length > LONGEST_PROFILE || profile.some((byte) => byte > 0x7e || byte < 0x20)) {
-    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: part.profile is ${describe(proved.profile)}`);
+    throw argumentError(caller, `part.profile is ${describe(proved.profile)}`);
   }
   const edges = [proved.left, proved.right].filter((edge) => edge !== undefined);
   const arrays: (Float32Array | Uint32Array)[] = [proved.m, proved.l, proved.o];
@@ -98,10 +98,7 @@ function corrupt(reason: string, cause?: unknown): SaccadeError {
  */
 export function decodePartial(bytes: Uint8Array): AttentionPart {
   if (typedArrayKind(bytes) !== "Uint8Array") {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `decodePartial: bytes is ${describe(bytes)}; expected a Uint8Array`,
-    );
+    throw wrongKind("decodePartial", "bytes", bytes, "a Uint8Array");
   }
   const facts = arrayFacts(bytes, "decodePartial", "bytes");
   // A copy: shared bytes could change between the checksum and the reading.

@@ -4,7 +4,7 @@
 
 import type { AttentionOptions, AttentionTarget, TapStage, WeightsOption } from "./attention-options.ts";
 import type { FloatDType } from "./dtype.ts";
-import { describe, SaccadeTypeError } from "./errors.ts";
+import { wrongKind } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { proveLengths, resolveModifiers } from "./layout/attention.ts";
 import { captureOptions } from "./layout/attention-capture.ts";
@@ -119,10 +119,7 @@ export function planAttention(
 
 function readShapes(shapes: unknown): Record<"query" | "key" | "value", CapturedTensor> & { dtype: FloatDType } {
   if (typeof shapes !== "object" || shapes === null) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${CALLER}: shapes is ${describe(shapes)}; expected { query, key, value }, each the shape of that tensor`,
-    );
+    throw wrongKind(CALLER, "shapes", shapes, "{ query, key, value }, each the shape of that tensor");
   }
   const given: Partial<Record<"query" | "key" | "value" | "dtype", unknown>> = {};
   for (const name of optionNames(shapes, CALLER)) {

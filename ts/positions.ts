@@ -3,7 +3,7 @@
  */
 
 import type { Engine } from "./engine.ts";
-import { SaccadeRangeError, shapeError } from "./errors.ts";
+import { rangeError, shapeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { paperSlopes } from "./layout/alibi.ts";
 import { resolveApart, resolveDestination } from "./layout/destinations.ts";
@@ -53,16 +53,16 @@ const SINUSOIDAL = ["offset", "base", "layout", "out", "engine"] as const;
 export function proveBase(value: unknown, caller: string): number {
   const base = value === undefined ? 10000 : proveNumber(value, caller, "options.base");
   if (base >= 1) return base;
-  throw new SaccadeRangeError("ERR_SACCADE_RANGE", `${caller}: options.base is ${base}; expected a number from 1 up`);
+  throw rangeError(caller, `options.base is ${base}; expected a number from 1 up`);
 }
 
 /** Proves the first of `length` positions. */
 export function proveOffset(value: unknown, length: number, caller: string): number {
   const offset = value === undefined ? 0 : proveInteger(value, I32_MINIMUM, I32_MAXIMUM, caller, "options.offset");
   if (offset + length - 1 <= I32_MAXIMUM) return offset;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: options.offset is ${offset}; with ${length} rows the last position would pass ${I32_MAXIMUM}`,
+  throw rangeError(
+    caller,
+    `options.offset is ${offset}; with ${length} rows the last position would pass ${I32_MAXIMUM}`,
   );
 }
 
@@ -211,10 +211,7 @@ export function embedding(
   const [n, dim] = view.shape as [number, number];
   const wrong = list.data.findIndex((index) => index < 0 || index >= n);
   if (wrong >= 0) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: indices[${wrong}] is ${list.data[wrong]}; expected a row of the table, which has ${n}`,
-    );
+    throw rangeError(caller, `indices[${wrong}] is ${list.data[wrong]}; expected a row of the table, which has ${n}`);
   }
   const destination = resolveApart(target, [...list.shape, dim], { table: view }, instance, caller);
   return inSession(instance, caller, (session) => {

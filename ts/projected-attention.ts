@@ -10,7 +10,7 @@ import type {
   AttentionResult,
   WeightsOption,
 } from "./attention-options.ts";
-import { SaccadeRangeError, shapeError } from "./errors.ts";
+import { rangeError, shapeError } from "./errors.ts";
 import { resolveAttention } from "./layout/attention.ts";
 import { captureOptions } from "./layout/attention-capture.ts";
 import type { CapturedAttention } from "./layout/captured-attention.ts";
@@ -89,9 +89,9 @@ export function proveProjections(
   const numHeads = count("numHeads", 1);
   const numKvHeads = count("numKvHeads", numHeads);
   if (numHeads % numKvHeads !== 0) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: options.numHeads is ${numHeads}, options.numKvHeads is ${numKvHeads}; expected a multiple of it`,
+    throw rangeError(
+      caller,
+      `options.numHeads is ${numHeads}, options.numKvHeads is ${numKvHeads}; expected a multiple of it`,
     );
   }
   const matrix = (name: string, { shape }: Shaped, heads: number, bias: Shaped | undefined): number => {

@@ -6,7 +6,7 @@
 
 import type { Asked } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
-import { SaccadeTypeError, shapeError } from "./errors.ts";
+import { optionError, shapeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { axesOf } from "./layout/axes.ts";
 import { resolveApart } from "./layout/destinations.ts";
@@ -171,9 +171,9 @@ export function shawRelative<Weights extends boolean = false>(
   const resolved = resolveRelative(captured, tables, caller);
   const { call } = resolved;
   if (read.qOffset === undefined && call.qLen !== call.kvLen) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_OPTION",
-      `${caller}: qLen is ${call.qLen} and kvLen ${call.kvLen}; give options.qOffset, the position of query row 0 among the keys`,
+    throw optionError(
+      caller,
+      `qLen is ${call.qLen} and kvLen ${call.kvLen}; give options.qOffset, the position of query row 0 among the keys`,
     );
   }
   for (const [table, width] of [[tables[0]!, call.headDim] as const, [tables[1], call.valueHeadDim] as const]) {

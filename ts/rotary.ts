@@ -3,7 +3,7 @@
  */
 
 import type { Engine } from "./engine.ts";
-import { SaccadeRangeError, SaccadeTypeError, shapeError } from "./errors.ts";
+import { optionError, rangeError, shapeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { axesOf, LAYOUTS } from "./layout/axes.ts";
 import { resolveDestination } from "./layout/destinations.ts";
@@ -210,10 +210,7 @@ export function proveTurn(
 
 function refuseContradictions(read: Partial<Record<(typeof KNOWN)[number], unknown>>, caller: string): void {
   const refuse = (a: string, b: string): never => {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_OPTION",
-      `${caller}: options.${a} and options.${b} contradict each other; give one of them`,
-    );
+    throw optionError(caller, `options.${a} and options.${b} contradict each other; give one of them`);
   };
   if (read.offset !== undefined && read.positions !== undefined) refuse("offset", "positions");
   for (const name of ["base", "scaling", "seqLen"] as const) {
@@ -235,9 +232,9 @@ function proveRotaryDim(value: unknown, headDim: number, caller: string): number
   }
   const rotaryDim = value === undefined ? headDim : proveInteger(value, 2, headDim, caller, "options.rotaryDim");
   if (rotaryDim % 2 === 0) return rotaryDim;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: options.rotaryDim is ${rotaryDim}; expected an even number, since columns are turned in pairs`,
+  throw rangeError(
+    caller,
+    `options.rotaryDim is ${rotaryDim}; expected an even number, since columns are turned in pairs`,
   );
 }
 
@@ -275,9 +272,6 @@ function proveTables(
   const positions = list?.data ?? (seq === 0 ? [] : [offset, offset + seq - 1]);
   const wrong = positions.find((position) => position < 0 || position >= rows);
   if (wrong !== undefined) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: position ${wrong} is no row of options.tables.cos, which has ${rows}`,
-    );
+    throw rangeError(caller, `position ${wrong} is no row of options.tables.cos, which has ${rows}`);
   }
 }

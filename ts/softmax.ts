@@ -3,7 +3,7 @@
  */
 
 import type { Engine } from "./engine.ts";
-import { SaccadeRangeError, SaccadeTypeError } from "./errors.ts";
+import { dtypeError, rangeError, shapeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { resolveApart, resolveDestination } from "./layout/destinations.ts";
 import { captureLengths, type Lengths, proveRowLengths } from "./layout/lengths.ts";
@@ -147,7 +147,7 @@ function captureVisible(
 ): CapturedVisible {
   const rank = x.shape.length;
   if (rank === 0) {
-    throw new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: x.shape is []; expected at least one axis`);
+    throw shapeError(caller, "x.shape is []; expected at least one axis");
   }
   const axis = read.axis === undefined ? -1 : proveInteger(read.axis, -rank, rank - 1, caller, "options.axis");
   return {
@@ -162,9 +162,9 @@ export function proveTemperature(value: unknown, caller: string): number {
   const temperature = proveNumber(value, caller, "options.temperature");
   const factor = Math.fround(Math.LOG2E / temperature);
   if (temperature > 0 && factor > 0 && factor < Number.POSITIVE_INFINITY) return temperature;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: options.temperature is ${temperature}; expected a number above 0 that float32 can divide by`,
+  throw rangeError(
+    caller,
+    `options.temperature is ${temperature}; expected a number above 0 that float32 can divide by`,
   );
 }
 
@@ -215,17 +215,14 @@ function proveMask(
 ): TensorView {
   const view = proveTensor(captured, instance, caller);
   if (view.dtype !== "bool" && view.dtype !== "uint8") {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_DTYPE",
-      `${caller}: mask is ${view.dtype}; expected bool or uint8 (a Uint8Array, not 0 = visible)`,
-    );
+    throw dtypeError(caller, `mask is ${view.dtype}; expected bool or uint8 (a Uint8Array, not 0 = visible)`);
   }
   const missing = shape.length - view.shape.length;
   const wrong = view.shape.findIndex((size, a) => missing + a < 0 || (size !== 1 && size !== shape[missing + a]));
   if (wrong < 0) return view;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_SHAPE",
-    `${caller}: mask.shape [${view.shape.join(", ")}] does not broadcast to x.shape [${shape.join(", ")}]: ` +
+  throw shapeError(
+    caller,
+    `mask.shape [${view.shape.join(", ")}] does not broadcast to x.shape [${shape.join(", ")}]: ` +
       (missing < 0
         ? "it has more axes"
         : `mask.shape[${wrong}] is ${view.shape[wrong]}; expected ${shape[missing + wrong]} or 1`),

@@ -5,7 +5,7 @@
 import { attend } from "./attention.ts";
 import type { Asked, AttentionWindow } from "./attention-options.ts";
 import type { Engine } from "./engine.ts";
-import { SaccadeRangeError, SaccadeTypeError } from "./errors.ts";
+import { optionError, rangeError, type SaccadeTypeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import {
   destinationOf,
@@ -190,16 +190,13 @@ function proveLearned(
 }
 
 function contradiction(caller: string, message: string): SaccadeTypeError {
-  return new SaccadeTypeError("ERR_SACCADE_OPTION", `${caller}: ${message}`);
+  return optionError(caller, message);
 }
 
 function proveFloor(value: unknown, caller: string): number {
   const floor = proveNumber(value, caller, "options.varianceFloor");
   if (floor >= 0 && Math.fround(floor) < Number.POSITIVE_INFINITY) return floor;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: options.varianceFloor is ${floor}; expected a number from 0 up that float32 has`,
-  );
+  throw rangeError(caller, `options.varianceFloor is ${floor}; expected a number from 0 up that float32 has`);
 }
 
 /** `v^T tanh(W x + b)` for rows `[rows, features]`. */

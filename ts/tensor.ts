@@ -6,7 +6,7 @@
 import { disposeKey } from "./dispose.ts";
 import { type DataOf, DTYPE_LIST, type DType, isDType, type TensorData } from "./dtype.ts";
 import type { Engine } from "./engine.ts";
-import { describe, dtypeError, SaccadeTypeError } from "./errors.ts";
+import { argumentError, describe, dtypeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import { optionNames, unknownOption } from "./layout/options.ts";
 import { countElements, MAXIMUM_RANK, proveShape, snapshot } from "./layout/shape.ts";
@@ -63,10 +63,7 @@ export class Tensor<D extends DType = DType> extends ResidentHandle {
   /** @internal Use {@link Tensor.from}, {@link Tensor.zeros} or {@link Tensor.empty}. */
   constructor(key: symbol, resident: Resident) {
     if (key !== KEY) {
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_ARGUMENT",
-        "Tensor: a tensor is not made with new; use Tensor.from, Tensor.zeros or Tensor.empty",
-      );
+      throw argumentError("Tensor", "a tensor is not made with new; use Tensor.from, Tensor.zeros or Tensor.empty");
     }
     super(resident);
     this.#resident = resident;

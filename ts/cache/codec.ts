@@ -15,7 +15,7 @@
  */
 
 import { crc32 } from "../checksum.ts";
-import { describe, SaccadeError, SaccadeTypeError } from "../errors.ts";
+import { SaccadeError, wrongKind } from "../errors.ts";
 import { type CacheShape, resolveCache } from "../layout/cache.ts";
 import { arrayFacts, typedArrayKind } from "../layout/typed-array.ts";
 import { outOfMemory } from "../wasm/memory.ts";
@@ -97,7 +97,7 @@ export interface DecodedCache {
 /** Reads a cache. @throws SaccadeError `ERR_SACCADE_CORRUPT` */
 export function decodeCache(given: unknown, caller: string): DecodedCache {
   if (typedArrayKind(given) !== "Uint8Array") {
-    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: bytes is ${describe(given)}; expected a Uint8Array`);
+    throw wrongKind(caller, "bytes", given, "a Uint8Array");
   }
   const facts = arrayFacts(given, caller, "bytes");
   // A copy: shared bytes could change between the checksum and the reading.

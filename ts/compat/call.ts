@@ -3,7 +3,7 @@
  * nothing passed over in silence.
  */
 
-import { describe, SaccadeError, SaccadeTypeError } from "../errors.ts";
+import { argumentError, optionError, SaccadeError, type SaccadeTypeError, wrongKind } from "../errors.ts";
 import { optionNames, unknownOption } from "../layout/options.ts";
 import { proveInteger } from "../layout/shape.ts";
 
@@ -33,10 +33,7 @@ export function readCall<Name extends string>(call: unknown, known: readonly Nam
     if (!(known as readonly string[]).includes(name)) throw unknownOption(given, known, [], caller);
     const other = seen.get(name);
     if (other !== undefined) {
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_OPTION",
-        `${caller}: ${other} and ${given} are the same; give one of them`,
-      );
+      throw optionError(caller, `${other} and ${given} are the same; give one of them`);
     }
     seen.set(name, given);
     const value = (call as Record<string, unknown>)[given];
@@ -48,7 +45,7 @@ export function readCall<Name extends string>(call: unknown, known: readonly Nam
 /** Reads the inputs of a graph's node, which have one spelling. `undefined` and `null` count as absent. */
 export function readInputs<Name extends string>(inputs: unknown, known: readonly Name[], caller: string): Read<Name> {
   if (inputs === undefined) {
-    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: inputs is missing; expected { ${known[0]!}, ... }`);
+    throw argumentError(caller, `inputs is missing; expected { ${known[0]!}, ... }`);
   }
   const read: Read<Name> = {};
   for (const name of optionNames(inputs, caller)) {
@@ -70,23 +67,20 @@ export function unsupported(caller: string, what: string, why: string): SaccadeE
 
 /** The error for arguments that contradict each other, in the other system too. */
 export function contradiction(caller: string, message: string): SaccadeTypeError {
-  return new SaccadeTypeError("ERR_SACCADE_OPTION", `${caller}: ${message}`);
+  return optionError(caller, message);
 }
 
 /** A number, or undefined where it is absent. */
 export function readNumber(value: unknown, caller: string, name: string): number | undefined {
   if (value === undefined || typeof value === "number") return value;
-  throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: ${name} is ${describe(value)}; expected a number`);
+  throw wrongKind(caller, name, value, "a number");
 }
 
 /** A boolean; absent is false. */
 export function readBoolean(value: unknown, caller: string, name: string): boolean {
   if (value === undefined) return false;
   if (typeof value === "boolean") return value;
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_ARGUMENT",
-    `${caller}: ${name} is ${describe(value)}; expected true or false`,
-  );
+  throw wrongKind(caller, name, value, "true or false");
 }
 
 /** An attribute of a graph that is 0 or 1; booleans are taken too, absent is the default. */

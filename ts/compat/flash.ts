@@ -2,7 +2,7 @@
  * FlashAttention 2: `flash_attn_func`, `flash_attn_varlen_func` and `flash_attn_with_kvcache`.
  */
 
-import { describe, SaccadeTypeError } from "../errors.ts";
+import { wrongKind } from "../errors.ts";
 import {
   contradiction,
   type Read,
@@ -170,10 +170,7 @@ export function flash(call: Spelled<FlashCall> = {}): FlashOptions {
 function readWindow(value: unknown, causal: boolean): WindowOption | undefined {
   if (value === undefined) return undefined;
   if (countOf(value, CALLER, "windowSize") !== 2) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${CALLER}: windowSize is ${describe(value)}; expected [left, right]`,
-    );
+    throw wrongKind(CALLER, "windowSize", value, "[left, right]");
   }
   const [left, right] = value as readonly unknown[];
   return readWindowSizes(left, causal ? -1 : right, ["windowSize[0]", "windowSize[1]"], CALLER);

@@ -2,7 +2,7 @@
  * Operands as `[batch, heads, length, dim]`, however the other system stores them, and caches made of them.
  */
 
-import { SaccadeTypeError, shapeError } from "../errors.ts";
+import { dtypeError, shapeError } from "../errors.ts";
 
 import type { PlainTensor } from "../tensor.ts";
 import { contiguousStrides, copyElements } from "../wasm/view.ts";
@@ -102,7 +102,7 @@ export function assemble(length: number, pieces: readonly Piece[], caller: strin
   for (const { operand } of pieces) {
     const { name, dtype } = operand.source;
     if (dtype === first.dtype) continue;
-    throw new SaccadeTypeError("ERR_SACCADE_DTYPE", `${caller}: ${name} is ${dtype}, ${first.name} is ${first.dtype}`);
+    throw dtypeError(caller, `${name} is ${dtype}, ${first.name} is ${first.dtype}`);
   }
   const shape = [batch, heads, length, dim];
   const { plain, raw } = allocate(first.dtype, shape, caller);

@@ -3,7 +3,7 @@
  */
 
 import { BitMask } from "../bit-mask.ts";
-import { describe, SaccadeTypeError } from "../errors.ts";
+import { dtypeError, wrongKind } from "../errors.ts";
 import { proveWord } from "../layout/options.ts";
 import type { TensorLike } from "../layout/tensor-like.ts";
 import type { Tensor } from "../tensor.ts";
@@ -105,17 +105,14 @@ function readOperand(value: unknown, role: "mask" | "bias"): { [role in "mask" |
   if (source === undefined) return {};
   if (asMaskOrBias(source, CALLER) === role) return { [role]: source.given };
   const advice = role === "mask" ? "a boolean tensor (give what is added as bias)" : "a float tensor";
-  throw new SaccadeTypeError("ERR_SACCADE_DTYPE", `${CALLER}: ${role} is ${source.dtype}; expected ${advice}`);
+  throw dtypeError(CALLER, `${role} is ${source.dtype}; expected ${advice}`);
 }
 
 function readWindow(value: unknown): WindowOption | undefined {
   if (value === undefined) return undefined;
   if (typeof value === "number") return readWindow([value, value]);
   if (!Array.isArray(value) || value.length !== 2) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${CALLER}: localWindowSize is ${describe(value)}; expected a number or [left, right]`,
-    );
+    throw wrongKind(CALLER, "localWindowSize", value, "a number or [left, right]");
   }
   const [left, right] = value.map((size, side) =>
     readInteger(size, 0, 2 ** 31 - 1, CALLER, `localWindowSize[${side}]`),

@@ -2,7 +2,7 @@
  * Masks of other systems as `attention` takes them.
  */
 
-import { SaccadeTypeError, shapeError } from "../errors.ts";
+import { dtypeError, shapeError } from "../errors.ts";
 
 import type { TensorLike } from "../layout/tensor-like.ts";
 import { contiguousStrides, copyElements } from "../wasm/view.ts";
@@ -32,7 +32,7 @@ export function padLastAxis(mask: Source, kvLen: number, caller: string): AnyTen
 /** Integers of which those above 0 mean "attend", as a boolean tensor of another shape. */
 export function fromIntegers(mask: Source, shape: readonly number[], caller: string): TensorLike {
   if (mask.dtype !== "int32" && mask.dtype !== "bool" && mask.dtype !== "uint8") {
-    throw new SaccadeTypeError("ERR_SACCADE_DTYPE", `${caller}: ${mask.name} is ${mask.dtype}; expected int32`);
+    throw dtypeError(caller, `${mask.name} is ${mask.dtype}; expected int32`);
   }
   const { raw } = allocate(mask.dtype, mask.shape, caller);
   copyElements(mask.shape, bitsOf(mask, caller), 0, mask.strides, raw, 0, contiguousStrides(mask.shape, raw.length));

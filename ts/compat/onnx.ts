@@ -2,7 +2,7 @@
  * ONNX: the operator Attention of opsets 23, 24 and 25.
  */
 
-import { describe, SaccadeTypeError, shapeError } from "../errors.ts";
+import { shapeError, wrongKind } from "../errors.ts";
 import { optionNames, unknownOption } from "../layout/options.ts";
 
 import type { TensorLike } from "../layout/tensor-like.ts";
@@ -331,10 +331,7 @@ function readOptions(
 
 function readOutputs(value: unknown): OnnxOutputName[] {
   if (!Array.isArray(value)) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${CALLER}: outputs is ${describe(value)}; expected a list of names`,
-    );
+    throw wrongKind(CALLER, "outputs", value, "a list of names");
   }
   for (const name of value) {
     if (!OUTPUTS.includes(name)) throw unknownOption(String(name), OUTPUTS, [], `${CALLER}: outputs`);

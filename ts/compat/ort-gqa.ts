@@ -2,7 +2,7 @@
  * onnxruntime: the contrib operator GroupQueryAttention (com.microsoft).
  */
 
-import { SaccadeTypeError, shapeError } from "../errors.ts";
+import { dtypeError, shapeError } from "../errors.ts";
 
 import type { TensorLike } from "../layout/tensor-like.ts";
 import { typedArrayKind } from "../layout/typed-array.ts";
@@ -279,7 +279,7 @@ function readSinks(sink: unknown, smooth: unknown, numHeads: number): { readonly
   if (zero) throw contradiction(CALLER, "head_sink and smooth_softmax are given together; give one of them");
   const list = listIn(sink);
   if (typedArrayKind(list) === "Uint16Array") {
-    throw new SaccadeTypeError("ERR_SACCADE_DTYPE", `${CALLER}: head_sink is a Uint16Array; give it as float32`);
+    throw dtypeError(CALLER, "head_sink is a Uint16Array; give it as float32");
   }
   return { sinks: list as ArrayLike<number> };
 }

@@ -4,7 +4,7 @@
  */
 
 import { type DType, ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
-import { describe, SaccadeRangeError, SaccadeTypeError, shapeError } from "../errors.ts";
+import { describe, dtypeError, shapeError } from "../errors.ts";
 import { countElements, proveInteger, snapshot, spanOf } from "../layout/shape.ts";
 import { captureTensor, dtypeOf, proveLayout, ResidentHandle, type TensorLike } from "../layout/tensor-like.ts";
 import { arrayFacts, dataArray, rawArray } from "../layout/typed-array.ts";
@@ -44,9 +44,9 @@ export function readTensor(value: unknown, caller: string, name: string): Source
   const reach = offset + (elements === 0 ? 0 : spanOf(shape, strides));
   const exact = captured.strides === undefined && captured.offset === undefined;
   if (exact ? length !== elements : length < reach) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_SHAPE",
-      `${caller}: ${name}.data holds ${length} elements, ${name}.shape [${shape.join(", ")}] needs ` +
+    throw shapeError(
+      caller,
+      `${name}.data holds ${length} elements, ${name}.shape [${shape.join(", ")}] needs ` +
         `${exact ? elements : reach}`,
     );
   }
@@ -141,9 +141,9 @@ export function asMaskOrBias(source: Source, caller: string): "mask" | "bias" {
     case "bfloat16":
       return "bias";
     default:
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_DTYPE",
-        `${caller}: ${source.name} is ${describe(source.dtype)}; expected bool (true = attend) or a float type (added)`,
+      throw dtypeError(
+        caller,
+        `${source.name} is ${describe(source.dtype)}; expected bool (true = attend) or a float type (added)`,
       );
   }
 }

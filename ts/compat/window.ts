@@ -2,7 +2,7 @@
  * Windows and lists as other systems give them.
  */
 
-import { describe, SaccadeTypeError } from "../errors.ts";
+import { wrongKind } from "../errors.ts";
 import { readInteger } from "./call.ts";
 
 /** The option `window`. */
@@ -28,8 +28,5 @@ export function countOf(value: unknown, caller: string, name: string): number {
   const length: unknown =
     typeof value === "object" && value !== null ? (value as ArrayLike<unknown>).length : undefined;
   if (typeof length === "number") return length;
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_ARGUMENT",
-    `${caller}: ${name} is ${describe(value)}; expected a list of numbers`,
-  );
+  throw wrongKind(caller, name, value, "a list of numbers");
 }

@@ -4,12 +4,12 @@
 
 import { BLOCK, type BlockFormat, blockByteLength, CACHE_DTYPES, type CacheDType } from "../cache/format.ts";
 import { type Geometry, geometryOf, type MemoryShape } from "../cache/geometry.ts";
-import { describe, SaccadeRangeError, SaccadeTypeError, shapeError } from "../errors.ts";
+import { argumentError, describe, dtypeError, rangeError, SaccadeRangeError, shapeError } from "../errors.ts";
 import type { AxisOrder } from "../wasm/call.ts";
 import { axesOf, type Layout } from "./axes.ts";
 import { readOptions } from "./options.ts";
 import { MAXIMUM_SIZE, proveInteger, proveIntegers } from "./shape.ts";
-import type { CapturedTensor } from "./tensor-like.ts";
+import { bareTensor, type CapturedTensor } from "./tensor-like.ts";
 
 const KNOWN = [
   "batch",
@@ -43,10 +43,7 @@ export type CapturedCache = Partial<Record<(typeof KNOWN)[number], unknown>>;
 /** Reads the options of a cache. */
 export function captureCache(options: unknown, caller: string): CapturedCache {
   if (options === undefined) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${caller}: options is undefined; expected { batch, numKvHeads, headDim, capacity }`,
-    );
+    throw argumentError(caller, "options is undefined; expected { batch, numKvHeads, headDim, capacity }");
   }
   return readOptions(options, KNOWN, caller);
 }
@@ -63,23 +60,20 @@ export function resolveCache(read: CapturedCache, caller: string): CacheShape {
   const capacity = integer("capacity", 1);
   const pageSize = read.pageSize === undefined ? undefined : integer("pageSize", BLOCK);
   if (pageSize !== undefined && pageSize % BLOCK !== 0) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: options.pageSize is ${pageSize}; expected a multiple of ${BLOCK}`,
-    );
+    throw rangeError(caller, `options.pageSize is ${pageSize}; expected a multiple of ${BLOCK}`);
   }
   const window = read.window === undefined ? undefined : proveCacheWindow(read.window, capacity, caller);
   if (blockByteLength(format) > LARGEST_BLOCK) {
     const sizes = `numKvHeads ${format.numKvHeads}, headDim ${headDim}, valueHeadDim ${valueHeadDim}`;
-    throw new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${sizes} are more than a block of 64 keys can hold`);
+    throw shapeError(caller, `${sizes} are more than a block of 64 keys can hold`);
   }
   const memory = { capacity, window, pageSize };
   const geometry = geometryOf(memory);
   const pageByteLength = geometry.pageBlocks * blockByteLength(format);
   if (!geometry.eager && pageByteLength > LARGEST_PAGE) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: options.pageSize is ${pageSize}; a page of ${pageByteLength} bytes is more than any memory holds`,
+    throw rangeError(
+      caller,
+      `options.pageSize is ${pageSize}; a page of ${pageByteLength} bytes is more than any memory holds`,
     );
   }
   return { ...memory, batch, format, geometry };
@@ -88,10 +82,7 @@ export function resolveCache(read: CapturedCache, caller: string): CacheShape {
 function proveCacheDType(dtype: unknown, caller: string): CacheDType {
   if (typeof dtype === "string" && Object.hasOwn(CACHE_DTYPES, dtype)) return dtype as CacheDType;
   const expected = Object.keys(CACHE_DTYPES).map((name) => JSON.stringify(name));
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_DTYPE",
-    `${caller}: options.dtype is ${describe(dtype)}; expected one of ${expected.join(", ")}`,
-  );
+  throw dtypeError(caller, `options.dtype is ${describe(dtype)}; expected one of ${expected.join(", ")}`);
 }
 
 function proveCacheWindow(window: unknown, capacity: number, caller: string): NonNullable<MemoryShape["window"]> {
@@ -180,15 +171,7 @@ export function keysFor(
       if (axis === last) return width;
       return axis === axes.seq ? kvLen : axis === axes.head ? numKvHeads : size;
     });
-    return {
-      name,
-      shape,
-      resident: undefined,
-      data: undefined,
-      dtype: undefined,
-      strides: undefined,
-      offset: undefined,
-    };
+    return bareTensor(name, shape);
   };
   return { key: tensor("key", headDim), value: tensor("value", valueHeadDim) };
 }

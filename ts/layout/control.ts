@@ -3,8 +3,9 @@
  */
 
 import type { AsyncOptions } from "../control.ts";
-import { describe, SaccadeTypeError } from "../errors.ts";
+import { wrongKind } from "../errors.ts";
 import { proveBoolean } from "./options.ts";
+import { proveSignal } from "./signal.ts";
 
 /** What steers a call, and what is left for the function itself to read. */
 export interface Controls extends AsyncOptions {
@@ -37,21 +38,7 @@ export function takeControls(options: unknown, caller: string, movable = false):
   };
 }
 
-/** Proves an AbortSignal, of any realm. */
-export function proveSignal(signal: unknown, caller: string): AbortSignal | undefined {
-  if (signal === undefined) return undefined;
-  const isSignal = typeof signal === "object" && signal !== null && "aborted" in signal && "addEventListener" in signal;
-  if (isSignal) return signal as AbortSignal;
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_ARGUMENT",
-    `${caller}: options.signal is ${describe(signal)}; expected an AbortSignal`,
-  );
-}
-
 function proveProgress(onProgress: unknown, caller: string): AsyncOptions["onProgress"] {
   if (onProgress === undefined || typeof onProgress === "function") return onProgress as AsyncOptions["onProgress"];
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_ARGUMENT",
-    `${caller}: options.onProgress is ${describe(onProgress)}; expected a function`,
-  );
+  throw wrongKind(caller, "options.onProgress", onProgress, "a function");
 }

@@ -4,7 +4,7 @@
  */
 
 import type { Engine } from "../engine.ts";
-import { type SaccadeRangeError, SaccadeTypeError, shapeError } from "../errors.ts";
+import { argumentError, type SaccadeRangeError, shapeError } from "../errors.ts";
 import { instanceFor } from "../init.ts";
 import type { TensorInput } from "../tensor.ts";
 import type { Destination } from "../wasm/call.ts";
@@ -70,7 +70,7 @@ export function readFeatureCall<R extends string, P extends string = never, O ex
     const value = read[each];
     if (value !== undefined) captured.push([each, captureTensor(value, caller, each)]);
     else if ((required as readonly string[]).includes(each)) {
-      throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: options.${each} is missing; expected a tensor`);
+      throw argumentError(caller, `options.${each} is missing; expected a tensor`);
     }
   }
   const { lengths } = read as { lengths?: unknown };

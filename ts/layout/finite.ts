@@ -3,7 +3,7 @@
  */
 
 import type { FloatDType } from "../dtype.ts";
-import { SaccadeRangeError } from "../errors.ts";
+import { rangeError } from "../errors.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import { rawMemory } from "../wasm/place.ts";
 import { afterwards } from "../wasm/recording.ts";
@@ -33,10 +33,7 @@ export function proveFiniteBits(
   if ((found & sign) === 0) return;
   let at = from;
   while ((bits[at]! & exponent) !== exponent) at++;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: ${name}.data has NaN or Infinity at element ${at - from}; expected finite numbers`,
-  );
+  throw rangeError(caller, `${name}.data has NaN or Infinity at element ${at - from}; expected finite numbers`);
 }
 
 /** Proves that the elements of a proved view are finite: those of a Tensor in its turn, as an earlier call leaves them. */

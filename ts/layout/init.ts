@@ -2,10 +2,11 @@
  * Options of `init`, `initSync` and `createEngine`, read once and proved.
  */
 
-import { describe, SaccadeError, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { describe, outOfRange, rangeError, SaccadeError, wrongKind } from "../errors.ts";
 import type { CreateWorker } from "../threads/slot.ts";
 import type { Build, MemorySize } from "../wasm/instance.ts";
 import { optionNames, proveBoolean, proveWord, unknownOption } from "./options.ts";
+import { proveSignal } from "./signal.ts";
 
 const KNOWN_SYNC = ["module", "operators", "build", "memory", "warmup", "threads"];
 const KNOWN = [...KNOWN_SYNC, "signal", "idleTimeoutMs", "createWorker"];
@@ -97,10 +98,7 @@ function resolveThreads(
   }
   if (createWorker !== undefined) {
     if (typeof createWorker !== "function") {
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_ARGUMENT",
-        `${caller}: options.createWorker is ${describe(createWorker)}; expected a function that returns a Worker`,
-      );
+      throw wrongKind(caller, "options.createWorker", createWorker, "a function that returns a Worker");
     }
     given.createWorker = createWorker as CreateWorker;
   }
@@ -113,16 +111,10 @@ function resolveThreads(
 
 function proveThreads(threads: unknown, caller: string): number {
   if (typeof threads !== "number") {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${caller}: options.threads is ${describe(threads)}; expected a number or "auto"`,
-    );
+    throw wrongKind(caller, "options.threads", threads, `a number or "auto"`);
   }
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: options.threads is ${describe(threads)}; expected an integer from 1 to ${MOST_THREADS}, or "auto"`,
-    );
+    throw outOfRange(caller, "options.threads", threads, `an integer from 1 to ${MOST_THREADS}, or "auto"`);
   }
   return threads;
 }
@@ -144,9 +136,9 @@ function resolveMemory(memory: unknown, given: GivenInit, caller: string): Memor
   const maximum = maximumMiB ?? LARGEST_MIB;
   const initial = initialMiB ?? Math.min(DEFAULT_INITIAL_MIB, maximum);
   if (initial > maximum) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: options.memory.initialMiB is ${initial}, above options.memory.maximumMiB, which is ${maximum}`,
+    throw rangeError(
+      caller,
+      `options.memory.initialMiB is ${initial}, above options.memory.maximumMiB, which is ${maximum}`,
     );
   }
   return { initialPages: initial * PAGES_PER_MIB, maximumPages: maximum * PAGES_PER_MIB };
@@ -158,28 +150,12 @@ function proveMiB(value: unknown, caller: string, name: string): number {
 
 function proveNumber(value: unknown, least: number, most: number, caller: string, name: string): number {
   if (typeof value !== "number") {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${caller}: options.${name} is ${describe(value)}; expected a number`,
-    );
+    throw wrongKind(caller, `options.${name}`, value, "a number");
   }
   if (!Number.isInteger(value) || value < least || value > most) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: options.${name} is ${describe(value)}; expected an integer from ${least} to ${most}`,
-    );
+    throw outOfRange(caller, `options.${name}`, value, `an integer from ${least} to ${most}`);
   }
   return value;
-}
-
-function proveSignal(signal: unknown, caller: string): AbortSignal | undefined {
-  if (signal === undefined) return undefined;
-  const isSignal = typeof signal === "object" && signal !== null && "aborted" in signal && "addEventListener" in signal;
-  if (isSignal) return signal as AbortSignal;
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_ARGUMENT",
-    `${caller}: options.signal is ${describe(signal)}; expected an AbortSignal`,
-  );
 }
 
 /** The first option that `later` gives otherwise than `earlier`, if any: what is not given never conflicts. */

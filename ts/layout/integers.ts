@@ -2,7 +2,7 @@
  * Lists of integers that may come as tensors too: positions, indices.
  */
 
-import { SaccadeTypeError } from "../errors.ts";
+import { dtypeError } from "../errors.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import { copyElements } from "../wasm/view.ts";
 import { I32_MAXIMUM, I32_MINIMUM, proveIntegerList } from "./shape.ts";
@@ -34,10 +34,7 @@ export function proveIntegerTensor(captured: CapturedIntegers, instance: WasmIns
   const view = proveTensor(captured.tensor, instance, caller);
   const { shape, strides, elements, dtype, outside, address } = view;
   if (dtype !== "int32") {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_DTYPE",
-      `${caller}: ${captured.tensor.name} is ${dtype}; expected int32 (an Int32Array)`,
-    );
+    throw dtypeError(caller, `${captured.tensor.name} is ${dtype}; expected int32 (an Int32Array)`);
   }
   captured.tensor.resident?.assertWritten(caller, captured.tensor.name);
   const data = new Int32Array(elements);

@@ -3,7 +3,7 @@
  * every row, and broadcast to the rest.
  */
 
-import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { describe, SaccadeRangeError, SaccadeTypeError, shapeError } from "../errors.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import { proveIntegerTensor } from "./integers.ts";
 import { snapshot } from "./shape.ts";
@@ -28,10 +28,7 @@ export function captureLengths(value: unknown, caller: string, name: string): Ca
   const entries = list.flatMap((row, index) => {
     const each = snapshot(row, MOST_LENGTHS, caller, `${name}[${index}]`, `${width} integers`);
     if (each.length === width) return each;
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_SHAPE",
-      `${caller}: ${name}[${index}] has ${each.length} entries, ${name}[0] has ${width}`,
-    );
+    throw shapeError(caller, `${name}[${index}] has ${each.length} entries, ${name}[0] has ${width}`);
   });
   return { entries, shape: [list.length, width] };
 }
@@ -69,9 +66,9 @@ export function proveRowLengths(
   const expected = shape.length === rank ? full : shape.length === 1 ? [full[0]!] : [full[0]!, full[rank - 1]!];
   if (shape.length !== expected.length || shape.some((size, axis) => size !== expected[axis])) {
     const forms = [[full[0]!], ...(rank > 1 ? [[full[0]!, full[rank - 1]!]] : []), ...(rank > 2 ? [full] : [])];
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_SHAPE",
-      `${caller}: ${name} has shape [${shape.join(", ")}]; expected ${forms.map((form) => `[${form.join(", ")}]`).join(" or ")}${meaning}`,
+    throw shapeError(
+      caller,
+      `${name} has shape [${shape.join(", ")}]; expected ${forms.map((form) => `[${form.join(", ")}]`).join(" or ")}${meaning}`,
     );
   }
   const values = new Int32Array(entries.length);

@@ -2,7 +2,7 @@
  * Proving ordinary results that are to be merged: `out` and `lse` of calls over different keys.
  */
 
-import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { dtypeError, rangeError, shapeError, wrongKind } from "../errors.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { MergedRows, MergeSizes } from "../wasm/merge.ts";
 import { contiguousStrides, copyElements, type TensorView } from "../wasm/view.ts";
@@ -46,15 +46,12 @@ export interface ProvedResults {
 export function proveResults(states: unknown, layout: Layout, instance: WasmInstance, caller: string): ProvedResults {
   const given = snapshot(states, MAXIMUM_STATES, caller, "states", "an array of { out, lse }");
   if (given.length === 0) {
-    throw new SaccadeRangeError("ERR_SACCADE_RANGE", `${caller}: states is empty; expected at least one { out, lse }`);
+    throw rangeError(caller, "states is empty; expected at least one { out, lse }");
   }
   // All of the caller's code runs first, so that nothing can change what has been proved.
   const captured = given.map((state, i) => {
     if (typeof state !== "object" || state === null) {
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_ARGUMENT",
-        `${caller}: states[${i}] is ${describe(state)}; expected { out, lse }`,
-      );
+      throw wrongKind(caller, `states[${i}]`, state, "{ out, lse }");
     }
     const { out, lse } = state as { readonly out: unknown; readonly lse: unknown };
     return {
@@ -97,16 +94,13 @@ export function proveResults(states: unknown, layout: Layout, instance: WasmInst
 
 function sameShape(tensor: CapturedTensor, shape: readonly number[], caller: string): void {
   if (tensor.shape.length === shape.length && tensor.shape.every((size, axis) => size === shape[axis])) return;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_SHAPE",
-    `${caller}: ${tensor.name}.shape is [${tensor.shape.join(", ")}]; expected [${shape.join(", ")}]`,
-  );
+  throw shapeError(caller, `${tensor.name}.shape is [${tensor.shape.join(", ")}]; expected [${shape.join(", ")}]`);
 }
 
 function proveFloats(tensor: CapturedTensor, instance: WasmInstance, caller: string): TensorView {
   const dtype = dtypeOf(tensor, caller);
   if (dtype !== "float32") {
-    throw new SaccadeTypeError("ERR_SACCADE_DTYPE", `${caller}: ${tensor.name} is ${dtype}; expected float32`);
+    throw dtypeError(caller, `${tensor.name} is ${dtype}; expected float32`);
   }
   return proveTensor(tensor, instance, caller);
 }

@@ -3,7 +3,7 @@
  */
 
 import type { TensorData } from "../dtype.ts";
-import { SaccadeRangeError } from "../errors.ts";
+import { strideError } from "../errors.ts";
 import { countElements } from "./shape.ts";
 import { type CapturedTensor, proveLayout, type TensorLike } from "./tensor-like.ts";
 import { dataArray } from "./typed-array.ts";
@@ -34,9 +34,9 @@ export function mergeAxes(captured: CapturedTensor, from: number, to: number, ca
     const size = shape[axis]!;
     if (size === 1) continue;
     if (inner !== undefined && strides[axis] !== inner) {
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_STRIDE",
-        `${caller}: ${name}.strides [${strides.join(", ")}] leave gaps between axes ${from} to ${to - 1} of shape ` +
+      throw strideError(
+        caller,
+        `${name}.strides [${strides.join(", ")}] leave gaps between axes ${from} to ${to - 1} of shape ` +
           `[${shape.join(", ")}], which are taken as one here; copy it to a contiguous tensor first`,
       );
     }

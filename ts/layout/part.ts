@@ -3,7 +3,15 @@
  * property is read once.
  */
 
-import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import {
+  describe,
+  optionError,
+  rangeError,
+  type SaccadeRangeError,
+  type SaccadeTypeError,
+  shapeError,
+  wrongKind,
+} from "../errors.ts";
 import type { AttentionPart, AttentionPartEdge } from "../part.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { MergeSizes } from "../wasm/merge.ts";
@@ -28,7 +36,7 @@ const SHARED = [
 ] as const;
 
 function wrong(caller: string, name: string, given: unknown, expected: string): SaccadeTypeError {
-  return new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: ${name} is ${describe(given)}; expected ${expected}`);
+  return wrongKind(caller, name, given, expected);
 }
 
 /** Rows of an output: lists of states are as long, or a multiple. */
@@ -63,9 +71,9 @@ export function provePart(value: unknown, caller: string, name: string): Attenti
   };
   const { batch, numHeads, numKvHeads, valueHeadDim } = sizes;
   if (numKvHeads === 0 ? numHeads !== 0 : numHeads % numKvHeads !== 0) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_SHAPE",
-      `${caller}: ${name}.numHeads is ${numHeads}, its numKvHeads is ${numKvHeads}; expected a multiple of it`,
+    throw shapeError(
+      caller,
+      `${name}.numHeads is ${numHeads}, its numKvHeads is ${numKvHeads}; expected a multiple of it`,
     );
   }
   const rows = rowsOf(sizes);
@@ -147,30 +155,30 @@ function array(
 }
 
 function lengthError(caller: string, name: string, given: number, expected: string): SaccadeRangeError {
-  return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${name}.length is ${given}; expected ${expected}`);
+  return shapeError(caller, `${name}.length is ${given}; expected ${expected}`);
 }
 
 /** Parts of one call that hold every key exactly once, sorted by their first key. */
 export function proveParts(value: unknown, instance: WasmInstance, caller: string): readonly AttentionPart[] {
   const given = snapshot(value, MAXIMUM_PARTS, caller, "parts", "an array of parts");
   if (given.length === 0) {
-    throw new SaccadeRangeError("ERR_SACCADE_RANGE", `${caller}: parts is empty; expected at least one part`);
+    throw rangeError(caller, "parts is empty; expected at least one part");
   }
   const parts = given.map((part, i) => ({ part: provePart(part, caller, `parts[${i}]`), name: `parts[${i}]` }));
   const [first, ...others] = parts as [(typeof parts)[number], ...typeof parts];
   if (first.part.profile !== instance.profile) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_OPTION",
-      `${caller}: parts[0].profile is ${describe(first.part.profile)}, the engine's is ${describe(instance.profile)}; ` +
+    throw optionError(
+      caller,
+      `parts[0].profile is ${describe(first.part.profile)}, the engine's is ${describe(instance.profile)}; ` +
         "parts are merged by an engine of the build that made them",
     );
   }
   for (const { part, name } of others) {
     for (const key of SHARED) {
       if (part[key] === first.part[key]) continue;
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_OPTION",
-        `${caller}: ${name}.${key} is ${describe(part[key])}, parts[0].${key} is ${describe(first.part[key])}; ` +
+      throw optionError(
+        caller,
+        `${name}.${key} is ${describe(part[key])}, parts[0].${key} is ${describe(first.part[key])}; ` +
           "expected parts of one call",
       );
     }
@@ -195,9 +203,9 @@ function proveStates(part: AttentionPart, { exports }: WasmInstance, caller: str
     const edge = part[key];
     const from = side === 0 ? kvStart : kvEnd - count;
     if ((edge?.kvStart ?? from) === from && (edge === undefined ? 0 : edge.kvEnd - edge.kvStart) === count) continue;
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_SHAPE",
-      `${caller}: ${name}.${key} does not hold the ${count} keys from ${from} that the part shares with its neighbour`,
+    throw shapeError(
+      caller,
+      `${name}.${key} does not hold the ${count} keys from ${from} that the part shares with its neighbour`,
     );
   }
 }
@@ -207,9 +215,9 @@ function proveCover(parts: readonly { readonly part: AttentionPart; readonly nam
   for (const { part, name } of parts) {
     if (part.kvStart > end) throw gap(caller, end, part.kvStart);
     if (part.kvStart < end) {
-      throw new SaccadeRangeError(
-        "ERR_SACCADE_RANGE",
-        `${caller}: ${name} begins with key ${part.kvStart}, but keys up to ${end} are held by another part`,
+      throw rangeError(
+        caller,
+        `${name} begins with key ${part.kvStart}, but keys up to ${end} are held by another part`,
       );
     }
     end = part.kvEnd;
@@ -219,5 +227,5 @@ function proveCover(parts: readonly { readonly part: AttentionPart; readonly nam
 }
 
 function gap(caller: string, from: number, to: number): SaccadeRangeError {
-  return new SaccadeRangeError("ERR_SACCADE_RANGE", `${caller}: no part holds the keys from ${from} to ${to - 1}`);
+  return rangeError(caller, `no part holds the keys from ${from} to ${to - 1}`);
 }

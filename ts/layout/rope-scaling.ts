@@ -2,7 +2,7 @@
  * The scalings of rotary frequencies, with the names that configurations of models use.
  */
 
-import { SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { optionError, rangeError, type SaccadeRangeError } from "../errors.ts";
 import { proveBoolean, proveWord, readOptions } from "./options.ts";
 import { proveFloats, proveNumber } from "./shape.ts";
 
@@ -108,9 +108,9 @@ export function resolveScaling(value: unknown, rotaryDim: number, base: number, 
   const type = proveWord(read.type, TYPES, caller, "scaling.type");
   const foreign = ALL.find((name) => name !== "type" && read[name] !== undefined && !NAMES[type].includes(name));
   if (foreign !== undefined) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_OPTION",
-      `${caller}: options.scaling.${foreign} is given, but a scaling of type ${JSON.stringify(type)} has none`,
+    throw optionError(
+      caller,
+      `options.scaling.${foreign} is given, but a scaling of type ${JSON.stringify(type)} has none`,
     );
   }
   const number = (name: Name, least: number, fallback?: number): number =>
@@ -172,5 +172,5 @@ function proveAtLeast(value: number, least: number, caller: string, name: string
 }
 
 function wrong(caller: string, message: string): SaccadeRangeError {
-  return new SaccadeRangeError("ERR_SACCADE_RANGE", `${caller}: ${message}`);
+  return rangeError(caller, message);
 }

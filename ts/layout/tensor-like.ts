@@ -78,22 +78,18 @@ export interface CapturedTensor {
   readonly strides: readonly unknown[] | undefined;
   readonly offset: unknown;
   /** Set for what an earlier step of the same call leaves in the arena: proved by whoever made it. */
-  readonly step?: TensorView;
+  readonly step?: TensorView | undefined;
+}
+
+/** A tensor of which only the name and the shape count, or what an earlier step of the same call leaves. */
+export function bareTensor(name: string, shape: readonly number[], step?: TensorView): CapturedTensor {
+  const nothing = { resident: undefined, data: undefined, dtype: undefined, strides: undefined, offset: undefined };
+  return { name, shape, ...nothing, step };
 }
 
 /** What an earlier step of the same call leaves, under the name that messages use. */
 export function stepTensor(step: TensorView, name: string): CapturedTensor {
-  const { shape } = step;
-  return {
-    name,
-    shape,
-    resident: undefined,
-    data: undefined,
-    dtype: undefined,
-    strides: undefined,
-    offset: undefined,
-    step,
-  };
+  return bareTensor(name, step.shape, step);
 }
 
 /** Reads a tensor: the only step that may run code of the caller. */
@@ -104,7 +100,7 @@ export function captureTensor(value: unknown, caller: string, name: string): Cap
   const resident = ResidentHandle.residentOf(value);
   if (resident !== undefined) {
     const { shape } = resident.view;
-    return { name, shape, resident, data: undefined, dtype: undefined, strides: undefined, offset: undefined };
+    return { ...bareTensor(name, shape), resident };
   }
   return capturePlain(value, caller, name);
 }

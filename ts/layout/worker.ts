@@ -2,7 +2,7 @@
  * Options of `createWorkerEngine`, read once and proved.
  */
 
-import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { outOfRange, wrongKind } from "../errors.ts";
 import type { WorkerLike } from "../worker/connection.ts";
 import { resolveInit } from "./init.ts";
 import { readOptions } from "./options.ts";
@@ -35,10 +35,7 @@ export function resolveWorker(options: unknown): ResolvedWorker {
   const { signal } = resolveInit(read, CALLER);
   const { module, operators, signal: _, ...engine } = read;
   if (createWorker !== undefined && typeof createWorker !== "function") {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${CALLER}: options.createWorker is ${describe(createWorker)}; expected a function that makes a worker`,
-    );
+    throw wrongKind(CALLER, "options.createWorker", createWorker, "a function that makes a worker");
   }
   return {
     module,
@@ -52,14 +49,8 @@ export function resolveWorker(options: unknown): ResolvedWorker {
 
 function proveTime(value: unknown): number {
   if (typeof value !== "number") {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${CALLER}: options.startTimeoutMs is ${describe(value)}; expected a number of milliseconds`,
-    );
+    throw wrongKind(CALLER, "options.startTimeoutMs", value, "a number of milliseconds");
   }
   if (value > 0 && value <= LONGEST_MS) return value;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${CALLER}: options.startTimeoutMs is ${describe(value)}; expected milliseconds, more than 0 and at most ${LONGEST_MS}`,
-  );
+  throw outOfRange(CALLER, "options.startTimeoutMs", value, `milliseconds, more than 0 and at most ${LONGEST_MS}`);
 }

@@ -2,7 +2,7 @@
  * Compiles a rule for one call into the wasm's postfix program, and proves that it fits the call.
  */
 
-import { SaccadeRangeError } from "../errors.ts";
+import { rangeError, type SaccadeRangeError, shapeError } from "../errors.ts";
 import { WINDOW_OPEN } from "../wasm/abi.ts";
 import { MaskProgram } from "../wasm/program.ts";
 import type { IdRows, Rule, RuleOffset } from "./rule.ts";
@@ -123,7 +123,7 @@ export function proveRule(rule: Rule, sizes: RuleSizes, caller: string, packed =
 }
 
 function misfit(caller: string, detail: string): SaccadeRangeError {
-  return new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: mask does not fit the call: ${detail}`);
+  return shapeError(caller, `mask does not fit the call: ${detail}`);
 }
 
 function perBatchRow(rows: number, batch: number, name: string, packed: boolean, caller: string): void {
@@ -139,9 +139,9 @@ function perBatchRow(rows: number, batch: number, name: string, packed: boolean,
 function within(indices: readonly number[], length: number, side: string, name: string, caller: string): void {
   const wrong = indices.findIndex((index) => index >= length);
   if (wrong < 0) return;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: mask does not fit the call: BitMask.global: ${side}[${wrong}] is ${indices[wrong]}; ${name} is ${length}`,
+  throw rangeError(
+    caller,
+    `mask does not fit the call: BitMask.global: ${side}[${wrong}] is ${indices[wrong]}; ${name} is ${length}`,
   );
 }
 

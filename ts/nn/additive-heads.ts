@@ -2,7 +2,7 @@
  * Heads of additive attention: each pools the projected values by its own score `v_h^T tanh(q_h + k_h)`.
  */
 
-import { SaccadeTypeError, shapeError } from "../errors.ts";
+import { optionError, shapeError } from "../errors.ts";
 import { type CapturedLengths, captureLengths } from "../layout/lengths.ts";
 import { proveBoolean } from "../layout/options.ts";
 
@@ -47,9 +47,9 @@ export function captureAdditive(
 ): CapturedAdditive {
   for (const [name, option] of Object.entries(read)) {
     if (option === undefined || ADDITIVE_OPTIONS.includes(name)) continue;
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_OPTION",
-      `${caller}: options.${name} does not go with additive heads, which take ${ADDITIVE_OPTIONS.join(", ")}`,
+    throw optionError(
+      caller,
+      `options.${name} does not go with additive heads, which take ${ADDITIVE_OPTIONS.join(", ")}`,
     );
   }
   const rank = query.shape.length;

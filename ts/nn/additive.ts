@@ -2,7 +2,7 @@
  * Additive scores inside layers: their weights proved once and held in the engine's memory.
  */
 
-import { SaccadeTypeError } from "../errors.ts";
+import { argumentError } from "../errors.ts";
 import { stepTensor } from "../layout/tensor-like.ts";
 import { additive, Score, type ScoreSpec } from "../pooling/score.ts";
 import type { Weight } from "../pooling/weight.ts";
@@ -34,10 +34,7 @@ export function holdAdditive(held: Held, spec: ScoreSpec, layer: string): HeldSc
   const { query, key, bias, last } = spec;
   if (query === undefined || key === undefined || last === undefined) {
     const missing = query === undefined ? "wq" : "wk";
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${layer}: ${missing} is undefined; expected a Tensor or { data, shape }`,
-    );
+    throw argumentError(layer, `${missing} is undefined; expected a Tensor or { data, shape }`);
   }
   const hold = (weight: Weight, name: string) => held.hold(stepTensor(weight, name)) as Weight;
   const parts = { query: hold(query, "wq"), last: hold(last, "v"), bias: bias && hold(bias, "bias") };

@@ -7,7 +7,7 @@ import { laterMethod } from "../async/later.ts";
 import type { AsyncOptions } from "../control.ts";
 import { disposeKey } from "../dispose.ts";
 import type { Engine } from "../engine.ts";
-import { SaccadeError, SaccadeTypeError, shapeError } from "../errors.ts";
+import { argumentError, SaccadeError, shapeError } from "../errors.ts";
 import { instanceFor } from "../init.ts";
 import { resolveDestination } from "../layout/destinations.ts";
 import { captureLengths, proveRowLengths } from "../layout/lengths.ts";
@@ -109,7 +109,7 @@ export class BahdanauDecoder {
   constructor(weights: BahdanauDecoderWeights) {
     const { wq, wk, v, bias, gru, engine } = readOptions(weights, ["wq", "wk", "v", "bias", "gru", "engine"], LAYER);
     for (const [name, weight] of Object.entries({ wq, wk, gru })) {
-      if (weight === undefined) throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${LAYER}: ${name} is missing`);
+      if (weight === undefined) throw argumentError(LAYER, `${name} is missing`);
     }
     const spec = readAdditive({ wq, wk, v, bias });
     this.hiddenSize = spec.query!.shape[1]!;

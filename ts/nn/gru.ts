@@ -7,7 +7,7 @@ import { laterMethod } from "../async/later.ts";
 import type { AsyncOptions } from "../control.ts";
 import { disposeKey } from "../dispose.ts";
 import type { Engine } from "../engine.ts";
-import { SaccadeTypeError, shapeError } from "../errors.ts";
+import { argumentError, shapeError } from "../errors.ts";
 import { instanceFor } from "../init.ts";
 import { resolveDestination } from "../layout/destinations.ts";
 import { captureLengths, proveRowLengths } from "../layout/lengths.ts";
@@ -112,9 +112,9 @@ export class GRU {
     });
     if (strange !== undefined) {
       const kind = this.bidirectional ? "bidirectional" : "one direction";
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_ARGUMENT",
-        `${LAYER}: ${dict.nameOf(strange)} has no place: the other weights make ${layers} layers, ${kind}`,
+      throw argumentError(
+        LAYER,
+        `${dict.nameOf(strange)} has no place: the other weights make ${layers} layers, ${kind}`,
       );
     }
     this.numLayers = layers;

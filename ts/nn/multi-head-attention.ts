@@ -8,7 +8,7 @@ import type { WeightsOption } from "../attention-options.ts";
 import type { AsyncOptions } from "../control.ts";
 import { disposeKey } from "../dispose.ts";
 import type { Engine } from "../engine.ts";
-import { SaccadeError, SaccadeTypeError, shapeError } from "../errors.ts";
+import { argumentError, optionError, SaccadeError, shapeError } from "../errors.ts";
 import { instanceFor } from "../init.ts";
 import { resolveApart, resolveDestination } from "../layout/destinations.ts";
 import { proveFloatTensor } from "../layout/operands.ts";
@@ -303,9 +303,9 @@ function readWeights(weights: unknown): ReadWeights {
   const read = readOptions(weights, [...MATRICES, ...BIASES, "v", "score", "numHeads", "numKvHeads", "engine"], LAYER);
   const score = read.score === undefined ? "scaled-dot" : proveWord(read.score, SCORES, LAYER, "score");
   if ((score === "additive") !== (read.v !== undefined)) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_OPTION",
-      `${LAYER}: ${read.v === undefined ? 'score "additive" needs v' : 'v goes with score "additive" only'}`,
+    throw optionError(
+      LAYER,
+      `${read.v === undefined ? 'score "additive" needs v' : 'v goes with score "additive" only'}`,
     );
   }
   const required = (name: (typeof MATRICES)[number]): Part => ({
@@ -330,7 +330,7 @@ function readWeights(weights: unknown): ReadWeights {
 /** The number of heads cannot be told from the weights. */
 function counted(read: ReadOptions, caller: string): ReadWeights["options"] {
   if (read.numHeads === undefined) {
-    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: options.numHeads is missing; expected an integer`);
+    throw argumentError(caller, "options.numHeads is missing; expected an integer");
   }
   return { numHeads: read.numHeads, numKvHeads: read.numKvHeads, engine: read.engine };
 }

@@ -2,7 +2,7 @@
  * Reading weights by the names under which PyTorch stores them.
  */
 
-import { describe, SaccadeTypeError } from "../errors.ts";
+import { argumentError, describe, wrongKind } from "../errors.ts";
 import type { TensorInput } from "../tensor.ts";
 
 /** Tensors by name: the `tensors` of `readSafetensors`, another Map, or a record. */
@@ -16,16 +16,10 @@ export class LayerWeights {
 
   constructor(dict: unknown, prefix: unknown, caller: string) {
     if (prefix !== undefined && typeof prefix !== "string") {
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_ARGUMENT",
-        `${caller}: options.prefix is ${describe(prefix)}; expected a string such as "encoder.layers.0.self_attn."`,
-      );
+      throw wrongKind(caller, "options.prefix", prefix, `a string such as "encoder.layers.0.self_attn."`);
     }
     if (typeof dict !== "object" || dict === null) {
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_ARGUMENT",
-        `${caller}: the weights are ${describe(dict)}; expected tensors by name`,
-      );
+      throw argumentError(caller, `the weights are ${describe(dict)}; expected tensors by name`);
     }
     this.#prefix = prefix ?? "";
     this.#caller = caller;
@@ -54,10 +48,7 @@ export class LayerWeights {
   /** A tensor that must be there. */
   required(name: string): unknown {
     if (this.#tensors.has(name)) return this.#tensors.get(name);
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_ARGUMENT",
-      `${this.#caller}: there is no weight ${JSON.stringify(this.#prefix + name)}`,
-    );
+    throw argumentError(this.#caller, `there is no weight ${JSON.stringify(this.#prefix + name)}`);
   }
 
   /** How messages name a tensor. */

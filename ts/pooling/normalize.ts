@@ -3,7 +3,7 @@
  * that came through JSON or from another thread serves as well. The arithmetic is the crate's `ops/pooling/normalize`.
  */
 
-import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { argumentError, describe, rangeError, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
 import { proveBoolean, readOptions, unknownOption } from "../layout/options.ts";
 
 /** `w = p / sum p`, `p = exp(s / temperature)`. */
@@ -246,16 +246,13 @@ export function proveNormalize(value: unknown, caller: string, name = "options.n
 
 function noDescription(given: string, caller: string, name: string): SaccadeTypeError {
   const expected = KINDS.map((kind) => `${kind}()`).join(", ");
-  return new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${caller}: ${name} is ${given}; expected one of ${expected}`);
+  return argumentError(caller, `${name} is ${given}; expected one of ${expected}`);
 }
 
 /** Refuses to choose more keys than there are. */
 export function proveKeys(normalize: Normalize, kvLen: number, caller: string, name = "options.normalize"): void {
   if (normalize.kind === "topK" && normalize.k > kvLen) {
-    throw new SaccadeRangeError(
-      "ERR_SACCADE_RANGE",
-      `${caller}: ${name} is topK(${normalize.k}); expected at most kvLen, which is ${kvLen}`,
-    );
+    throw rangeError(caller, `${name} is topK(${normalize.k}); expected at most kvLen, which is ${kvLen}`);
   }
 }
 

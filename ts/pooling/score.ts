@@ -2,7 +2,7 @@
  * The scores of attention pooling. A score is made once, with its weights, and used in any number of calls, on any engine.
  */
 
-import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { rangeError, shapeError, wrongKind } from "../errors.ts";
 import { proveWord, readOptions } from "../layout/options.ts";
 import { proveNumber, snapshot } from "../layout/shape.ts";
 import { ACTIVATIONS, type Activation } from "../linear.ts";
@@ -55,10 +55,7 @@ export class Score extends ScoreHandle {
 export function proveScore(value: unknown, caller: string): ScoreSpec {
   const spec = ScoreHandle.specOf(value);
   if (spec !== undefined) return spec;
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_ARGUMENT",
-    `${caller}: options.score is ${describe(value)}; expected a score such as dot() or additive({ wq, wk, v })`,
-  );
+  throw wrongKind(caller, "options.score", value, "a score such as dot() or additive({ wq, wk, v })");
 }
 
 const made = (kind: ScoreKind, number: number, parts: Partial<ScoreSpec> = {}): Score =>
@@ -173,7 +170,7 @@ export function mlp(options: {
   const expected = `1 to ${MOST_LAYERS} layers { w, bias? }`;
   const layers = snapshot(read.layers, MOST_LAYERS, caller, "options.layers", expected);
   if (layers.length === 0) {
-    throw new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: options.layers is empty; expected ${expected}`);
+    throw shapeError(caller, `options.layers is empty; expected ${expected}`);
   }
   const activation =
     read.activation === undefined ? "relu" : proveWord(read.activation, ACTIVATIONS, caller, "activation");
@@ -256,10 +253,7 @@ const WIDEST = 1e18;
 export function proveWidth(value: unknown, caller: string, name: string): number {
   const width = proveNumber(value, caller, name);
   if (width >= NARROWEST && width <= WIDEST) return width;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_RANGE",
-    `${caller}: ${name} is ${width}; expected a number above 0, from 1e-18 to 1e18`,
-  );
+  throw rangeError(caller, `${name} is ${width}; expected a number above 0, from 1e-18 to 1e18`);
 }
 
 function kernel(
@@ -279,10 +273,7 @@ function optional<K extends string>(
   caller: string,
   holder = "options",
 ): Weight | undefined {
-  const value = read[name];
-  return value === undefined
-    ? undefined
-    : takeWeight(value as TensorInput, sizes, expected, caller, `${holder}.${name}`);
+  return read[name] === undefined ? undefined : required(read, name, sizes, expected, caller, holder);
 }
 
 function required<K extends string>(

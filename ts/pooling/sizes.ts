@@ -2,7 +2,7 @@
  * The sizes of a call of attention pooling, and what hides keys, proved against them.
  */
 
-import { SaccadeTypeError, shapeError } from "../errors.ts";
+import { dtypeError, shapeError } from "../errors.ts";
 import { LAYOUTS, type Layout } from "../layout/axes.ts";
 import { type CapturedLengths, proveRowLengths } from "../layout/lengths.ts";
 
@@ -187,10 +187,7 @@ export function proveMask(
   const view = proveTensor(captured, instance, caller);
   const { dtype, shape } = view;
   if (dtype !== "bool" && dtype !== "uint8") {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_DTYPE",
-      `${caller}: ${captured.name} is ${dtype}; expected bool or uint8 (a Uint8Array, not 0 = may attend)`,
-    );
+    throw dtypeError(caller, `${captured.name} is ${dtype}; expected bool or uint8 (a Uint8Array, not 0 = may attend)`);
   }
   const missing = weightsShape.length - shape.length;
   const fits = (size: number, axis: number): boolean => size === 1 || size === weightsShape[missing + axis];

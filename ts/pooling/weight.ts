@@ -4,7 +4,7 @@
 
 import type { FloatDType } from "../dtype.ts";
 import { isFloat } from "../dtype.ts";
-import { SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import { dtypeError, type SaccadeRangeError, shapeError } from "../errors.ts";
 import { proveFiniteBits } from "../layout/finite.ts";
 import { captureTensor, proveTensor } from "../layout/tensor-like.ts";
 import { rawArray } from "../layout/typed-array.ts";
@@ -26,13 +26,9 @@ export function takeWeight(
   const view = proveTensor(captured, undefined, caller);
   const { dtype, shape, elements } = view;
   if (!isFloat(dtype)) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_DTYPE",
-      `${caller}: ${name} is ${dtype}; expected float32, float16 or bfloat16: convert it first`,
-    );
+    throw dtypeError(caller, `${name} is ${dtype}; expected float32, float16 or bfloat16: convert it first`);
   }
-  const wrong = (message: string): SaccadeRangeError =>
-    new SaccadeRangeError("ERR_SACCADE_SHAPE", `${caller}: ${message}; expected ${expected}`);
+  const wrong = (message: string): SaccadeRangeError => shapeError(caller, `${message}; expected ${expected}`);
   if (shape.length !== sizes.length) throw wrong(`${name}.shape is [${shape.join(", ")}]`);
   shape.forEach((size, axis) => {
     const wanted = sizes[axis]!;

@@ -1,4 +1,12 @@
-import { describe, SaccadeRangeError, SaccadeTypeError } from "../errors.ts";
+import {
+  argumentError,
+  describe,
+  optionError,
+  rangeError,
+  SaccadeRangeError,
+  SaccadeTypeError,
+  shapeError,
+} from "../errors.ts";
 import { plain } from "./label.ts";
 import type { HeatmapMark, HeatmapOptions, HeatmapWeights } from "./options.ts";
 
@@ -70,7 +78,7 @@ export function resolveGrid(weights: HeatmapWeights, options: HeatmapOptions): G
 
 export function refuseUnknown(name: string, options: unknown, known: ReadonlySet<string>): void {
   if (typeof options !== "object" || options === null) {
-    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", `${name}: options must be an object, not ${describe(options)}`);
+    throw argumentError(name, `options must be an object, not ${describe(options)}`);
   }
   const unknown = Object.keys(options).find((key) => !known.has(key));
   if (unknown !== undefined) {
@@ -80,11 +88,11 @@ export function refuseUnknown(name: string, options: unknown, known: ReadonlySet
 }
 
 function wrongOption(message: string): SaccadeTypeError {
-  return new SaccadeTypeError("ERR_SACCADE_OPTION", `heatmap: ${message}`);
+  return optionError("heatmap", message);
 }
 
 function wrongShape(message: string): SaccadeRangeError {
-  return new SaccadeRangeError("ERR_SACCADE_SHAPE", `heatmap: ${message}`);
+  return shapeError("heatmap", message);
 }
 
 function isIndex(value: unknown, length: number): value is number {
@@ -95,7 +103,7 @@ function isIndex(value: unknown, length: number): value is number {
 function matrixOf(weights: HeatmapWeights, index: readonly number[]) {
   const { data, shape, dtype } = (weights ?? {}) as HeatmapWeights & { dtype?: unknown };
   if (data === null || typeof data !== "object" || !Array.isArray(shape)) {
-    throw new SaccadeTypeError("ERR_SACCADE_ARGUMENT", "heatmap: weights must be an object with data and shape");
+    throw argumentError("heatmap", "weights must be an object with data and shape");
   }
   if (dtype === "float16" || dtype === "bfloat16") {
     if (data instanceof Uint16Array) {
@@ -166,7 +174,7 @@ function marksOf(marks: readonly HeatmapMark[], rows: number, columns: number): 
   if (!Array.isArray(marks)) throw wrongOption("marks must be an array of { row, column }");
   return marks.map((mark) => {
     if (!isIndex(mark?.row, rows) || !isIndex(mark?.column, columns)) {
-      throw new SaccadeRangeError("ERR_SACCADE_RANGE", `heatmap: a mark lies outside the ${rows} x ${columns} cells`);
+      throw rangeError("heatmap", `a mark lies outside the ${rows} x ${columns} cells`);
     }
     return { row: mark.row, column: mark.column };
   });

@@ -1,4 +1,4 @@
-import { describe, SaccadeTypeError } from "../errors.ts";
+import { describe, optionError } from "../errors.ts";
 import { ansi256, colorAt, lightnessAt } from "./color.ts";
 import { type Grid, refuseUnknown } from "./grid.ts";
 import { columnsOf, fitted, graphemes, number, terminalWidth } from "./label.ts";
@@ -24,10 +24,10 @@ export function renderText(grid: Grid, options: HeatmapTextOptions): string {
   refuseUnknown("heatmap.text", options, OPTIONS);
   const { color = "none", width = 80 } = options;
   if (color !== "none" && color !== "256" && color !== "truecolor") {
-    throw new SaccadeTypeError("ERR_SACCADE_OPTION", `heatmap.text: color must be "truecolor", "256" or "none"`);
+    throw optionError("heatmap.text", `color must be "truecolor", "256" or "none"`);
   }
   if (typeof width !== "number" || !(width >= 1)) {
-    throw new SaccadeTypeError("ERR_SACCADE_OPTION", `heatmap.text: width must be at least 1, not ${describe(width)}`);
+    throw optionError("heatmap.text", `width must be at least 1, not ${describe(width)}`);
   }
   const layout = layOut(grid, width);
   const indent = " ".repeat(layout.labelWidth + 1);

@@ -3,7 +3,7 @@
  * a compiled module. A program that gives none never loads this.
  */
 
-import { describe, SaccadeTypeError } from "../errors.ts";
+import { optionError, wrongKind } from "../errors.ts";
 import { type BytesChange, compileBytes, compileResponse, loadUrl, type SourceReader } from "./loader.ts";
 
 /** What can be given as `module`. */
@@ -25,10 +25,7 @@ export async function loadGiven(
   }
   if (typeof given === "string") return loadUrl(reader.toUrl?.(given) ?? given, reader, signal, change);
   if (given instanceof URL) return loadUrl(given, reader, signal, change);
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_ARGUMENT",
-    `init: ${option} is ${describe(given)}; expected a WebAssembly.Module, bytes, a Response, a URL or a string`,
-  );
+  throw wrongKind("init", option, given, "a WebAssembly.Module, bytes, a Response, a URL or a string");
 }
 
 /** A module that needs no compiling, unless its bytes were to be changed first. */
@@ -39,9 +36,9 @@ export function compiledAlready(
   change: BytesChange | undefined,
 ): WebAssembly.Module {
   if (change === undefined) return module;
-  throw new SaccadeTypeError(
-    "ERR_SACCADE_OPTION",
-    `${caller}: ${option} is a compiled WebAssembly.Module, which no longer has the bytes that threads need: ` +
+  throw optionError(
+    caller,
+    `${option} is a compiled WebAssembly.Module, which no longer has the bytes that threads need: ` +
       "give the bytes of the wasm file, a Response or its URL, leave it out, or use threads: 1",
   );
 }

@@ -7,7 +7,7 @@
 import { disposeKey } from "../dispose.ts";
 import type { DType } from "../dtype.ts";
 import type { EngineStats } from "../engine.ts";
-import { SaccadeError, SaccadeTypeError } from "../errors.ts";
+import { argumentError, optionError, SaccadeError } from "../errors.ts";
 import type { InitOptions } from "../init.ts";
 import type { KvCacheOptions } from "../kv-cache-options.ts";
 import { takeControls } from "../layout/control.ts";
@@ -138,10 +138,7 @@ export class WorkerEngine {
   /** @internal */
   constructor(key: symbol, connection: Connection, { build, numerics }: Extract<Answer, { saccade: "ready" }>) {
     if (key !== KEY) {
-      throw new SaccadeTypeError(
-        "ERR_SACCADE_ARGUMENT",
-        "WorkerEngine: an engine is not made with new; use createWorkerEngine()",
-      );
+      throw argumentError("WorkerEngine", "an engine is not made with new; use createWorkerEngine()");
     }
     this.#connection = connection;
     this.#calls = new Calls(connection);
@@ -271,10 +268,7 @@ function proveOptions(options: unknown, caller: string): void {
   if (typeof options !== "object" || options === null) return;
   const { engine, out } = options as { readonly engine?: unknown; readonly out?: unknown };
   if (engine !== undefined) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_OPTION",
-      `${caller}: options.engine cannot be given: the worker has an engine of its own`,
-    );
+    throw optionError(caller, "options.engine cannot be given: the worker has an engine of its own");
   }
   proveTarget(out, caller, "options.out", 0);
 }
