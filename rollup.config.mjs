@@ -38,6 +38,8 @@ const STANDS_ALONE = {
   // What a page needs that has its engine in a worker: nothing of the engine.
   "ts/wasm/loader.ts": "loader",
   "ts/wasm/features.ts": "loader",
+  "ts/wasm/simd.ts": "simd",
+  "ts/wasm/foreign.ts": "foreign",
 };
 
 /** Declarations keep the ".ts" of their sources' imports; beside them lie .d.ts files, which ".js" names everywhere. */

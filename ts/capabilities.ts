@@ -4,7 +4,8 @@
 
 import { hasFloat16Array } from "./layout/typed-array.ts";
 import { type ThreadsUnavailable, threadsUnavailable } from "./threads/availability.ts";
-import { hasRelaxedSimd, hasSimd } from "./wasm/features.ts";
+import { hasRelaxedSimd } from "./wasm/features.ts";
+import { hasSimd } from "./wasm/simd.ts";
 
 /** What {@link capabilities} tells. */
 export interface Capabilities {

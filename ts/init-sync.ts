@@ -4,10 +4,11 @@
 
 import type { Engine } from "./engine.ts";
 import { SaccadeError } from "./errors.ts";
-import { assertSupported, compatibleEngine, finish, isLoading, type MemoryOptions, setCurrent } from "./init.ts";
+import { compatibleEngine, finish, isLoading, type MemoryOptions, setCurrent } from "./init.ts";
 import { type ResolvedInit, resolveInit } from "./layout/init.ts";
 import { moduleForSync } from "./modules-sync.ts";
 import { operators } from "./operator-modules.ts";
+import { assertSupported } from "./wasm/features.ts";
 import type { Build } from "./wasm/instance.ts";
 import { instantiateSync } from "./wasm/instance-sync.ts";
 

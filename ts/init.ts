@@ -11,9 +11,9 @@ import { currentPlatform } from "./platform.ts";
 import { selfTest } from "./self-test.ts";
 import type { CreateWorker } from "./threads/slot.ts";
 import { warmUp } from "./warm-up.ts";
-import { hasRelaxedSimd, hasSimd } from "./wasm/features.ts";
 import type { WasmSource } from "./wasm/given-module.ts";
 import type { Build, WasmInstance } from "./wasm/instance.ts";
+import { hasSimd } from "./wasm/simd.ts";
 
 /** Sizes of an engine's memory. */
 export interface MemoryOptions {
@@ -244,23 +244,12 @@ function abortable(
   });
 }
 
-/** Throws where this JavaScript engine cannot run a build. */
-export function assertSupported(build: Build, caller: string): void {
-  if (!hasSimd()) {
-    throw new SaccadeError("ERR_SACCADE_UNSUPPORTED", `${caller}: this JavaScript engine has no WebAssembly SIMD`);
-  }
-  if (build === "fast" && !hasRelaxedSimd()) {
-    throw new SaccadeError(
-      "ERR_SACCADE_UNSUPPORTED",
-      `${caller}: build "fast" needs relaxed SIMD, which this JavaScript engine does not have; use build "strict"`,
-    );
-  }
-}
-
 async function makeEngine(options: ResolvedInit, signal: AbortSignal | undefined, caller: string): Promise<Engine> {
-  assertSupported(options.build, caller);
+  // Chunks of their own: who runs the default build on one thread never loads them.
+  if (options.build !== "strict" || !hasSimd()) {
+    (await import("./wasm/features.ts")).assertSupported(options.build, caller);
+  }
   if (options.threads === 1) return finish(await makeInstance(options, signal), options, caller);
-  // A chunk of its own: who runs on one thread never loads it.
   const { startThreads } = await import("./threads/start.ts");
   return finish(await startThreads(options, signal), options, caller);
 }

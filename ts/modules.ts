@@ -6,7 +6,7 @@
 import type { ResolvedInit } from "./layout/init.ts";
 import { currentPlatform } from "./platform.ts";
 import { instantiate, type ModuleName, type ModuleOptions, type WasmInstance } from "./wasm/instance.ts";
-import { type BytesChange, loadUrl } from "./wasm/loader.ts";
+import type { BytesChange } from "./wasm/loader.ts";
 import { operatorModules } from "./wasm/wanted.ts";
 
 /** What has been compiled of the package's own files. */
@@ -52,7 +52,7 @@ export async function moduleFor(
     const { loadGiven } = await import("./wasm/given-module.ts");
     return loadGiven(given as Parameters<typeof loadGiven>[0], `options.${option}`, platform, signal, change);
   }
-  const module = await ownModule(name, options, change, (url) => loadUrl(url, platform, signal, change));
+  const module = await ownModule(name, options, change, (url) => platform.load(url, signal, change));
   return keepModule(name, options, change, module);
 }
 

@@ -7,7 +7,8 @@ import { moduleFor } from "./modules.ts";
 import { moduleForSync } from "./modules-sync.ts";
 import { currentPlatform } from "./platform.ts";
 import { OPERATOR_EXPORT_NAMES, type OperatorExports } from "./wasm/abi.ts";
-import { link, notOurs, type WasmInstance } from "./wasm/instance.ts";
+import { notOurs } from "./wasm/foreign.ts";
+import { link, type WasmInstance } from "./wasm/instance.ts";
 import { linkSync } from "./wasm/instance-sync.ts";
 import type { OperatorModules } from "./wasm/wanted.ts";
 

@@ -5,11 +5,14 @@
 import type { Engine } from "./engine.ts";
 import type { CreateWorker } from "./threads/slot.ts";
 import type { Build, ModuleName } from "./wasm/instance.ts";
+import type { BytesChange } from "./wasm/loader.ts";
 
 /** How an entry finds and reads the wasm that lies beside it. */
 export interface Platform {
   /** Where a module of a build lies. */
   wasmUrl(build: Build, module: ModuleName): URL;
+  /** Compiles the file at such a URL; `signal` stops a download. */
+  load(url: URL, signal: AbortSignal | undefined, change: BytesChange | undefined): Promise<WebAssembly.Module>;
   /** Makes a URL of a string given as `module`; left out, `fetch` resolves it against the page. */
   readonly toUrl?: (reference: string) => URL;
   /** Reads a URL that `fetch` cannot; undefined for all others. */

@@ -9,7 +9,7 @@ export const VARIANTS = {
 /**
  * The modules of a variant, each named by the crate's feature. They work on one memory, one behind the other: the linker puts
  * the constants of `attention` behind the stack, and those of `operators` where the first ones have ended for certain.
- * Tensors begin behind both (HEAP_START in ts/wasm/instance.ts).
+ * Tensors begin behind both (HEAP_START in ts/wasm/abi.ts).
  */
 export const MODULES = {
   attention: { folder: (variant) => `pkg/${variant}`, file: (variant) => `saccade.${variant}.wasm`, linkArguments: [] },

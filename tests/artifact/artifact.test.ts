@@ -5,8 +5,13 @@ import { gzipSync } from "node:zlib";
 import { rollup } from "rollup";
 import { minifySync } from "vite";
 import { describe, expect, it } from "vitest";
-import { ABI_FINGERPRINT, ATTENTION_BYTE_LENGTH, EXPORT_NAMES, OPERATOR_EXPORT_NAMES } from "../../ts/wasm/abi.ts";
-import { HEAP_START } from "../../ts/wasm/instance.ts";
+import {
+  ABI_FINGERPRINT,
+  ATTENTION_BYTE_LENGTH,
+  EXPORT_NAMES,
+  HEAP_START,
+  OPERATOR_EXPORT_NAMES,
+} from "../../ts/wasm/abi.ts";
 import { attentionOffsets } from "../conformance/argument-block.ts";
 import { callFunction, instantiate, sampleOf } from "../conformance/functions.ts";
 import { type Build, wasmFile } from "../conformance/harness.ts";

@@ -5,6 +5,7 @@
  */
 
 import { setPlatform } from "../platform.ts";
+import { fetchModule } from "../wasm/fetch-module.ts";
 
 const urls = {
   strict: {
@@ -19,6 +20,7 @@ const urls = {
 
 setPlatform({
   wasmUrl: (build, module) => urls[build][module](),
+  load: fetchModule,
   workers: async () => (await import("../threads/create/browser.ts")).createWorker,
 });
 

@@ -10,7 +10,8 @@ import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { pathToFileURL } from "node:url";
 import { openEngine } from "../init-sync.ts";
-import { setPlatform } from "../platform.ts";
+import { type Platform, setPlatform } from "../platform.ts";
+import { loadUrl } from "../wasm/loader.ts";
 
 const urls = {
   strict: {
@@ -23,11 +24,15 @@ const urls = {
   },
 };
 
+const read: Platform["read"] = (url) =>
+  url.protocol === "file:" ? readFile(url).then((bytes) => new Uint8Array(bytes)) : undefined;
+
 setPlatform({
   wasmUrl: (build, module) => urls[build][module](),
+  load: (url, signal, change) => loadUrl(url, { read }, signal, change),
   // One letter before the colon is a drive, not a scheme.
   toUrl: (reference) => (/^[a-z][a-z0-9+.-]+:/i.test(reference) ? new URL(reference) : pathToFileURL(reference)),
-  read: (url) => (url.protocol === "file:" ? readFile(url).then((bytes) => new Uint8Array(bytes)) : undefined),
+  read,
   openEngine,
   readSync: (url) => new Uint8Array(readFileSync(url)),
   cores: availableParallelism,

@@ -79,6 +79,9 @@ export const VIEW_STRIDE_BATCH = 2;
 export const VIEW_STRIDE_SEQ = 3;
 export const VIEW_STRIDE_HEAD = 4;
 
+/** Tensors begin here: behind the stack, and behind the place of both modules' constants. */
+export const HEAP_START = 98304;
+
 /** Size of the attention block in bytes: a multiple of 16. */
 export const ATTENTION_BYTE_LENGTH = 320;
 

@@ -13,22 +13,16 @@ export function roundUp(byteLength: number): number {
 }
 
 export class Heap {
-  readonly #start: number;
+  /** First address that may be given out. An allocation of no bytes is this address. */
+  readonly start: number;
   #end: number;
-  /** Holes: addresses, ascending, and their sizes beside them. No two holes touch. */
-  readonly #holes: number[] = [];
-  readonly #sizes: number[] = [];
+  /** Where holes begin and end, in turn, ascending. No two holes touch. */
+  readonly #bounds: number[] = [];
 
   /** @param start - first byte that may be given out; @param end - first byte behind the memory */
   constructor(start: number, end: number) {
-    this.#start = roundUp(start);
-    this.#end = this.#start;
+    this.start = this.#end = roundUp(start);
     this.extend(end);
-  }
-
-  /** First address that may be given out. An allocation of no bytes is this address. */
-  get start(): number {
-    return this.#start;
   }
 
   /** First byte behind the managed range. */
@@ -36,37 +30,23 @@ export class Heap {
     return this.#end;
   }
 
-  /** All bytes that are free, in however many holes. */
-  get freeByteLength(): number {
-    let total = 0;
-    for (const size of this.#sizes) total += size;
-    return total;
-  }
-
   /** Memory has grown: the bytes up to `end` may be given out too. */
   extend(end: number): void {
-    const usable = Math.floor(end / ALIGNMENT) * ALIGNMENT;
-    if (usable <= this.#end) return;
     const from = this.#end;
-    this.#end = usable;
-    this.#insert(from, usable - from);
+    this.#end = Math.max(from, Math.floor(end / ALIGNMENT) * ALIGNMENT);
+    this.free(from, this.#end - from);
   }
 
   /** Address of `byteLength` free bytes, or -1 where no hole is large enough. `byteLength` is a {@link roundUp} size. */
   allocate(byteLength: number): number {
-    if (byteLength === 0) return this.#start;
-    const sizes = this.#sizes;
-    for (let hole = 0; hole < sizes.length; hole++) {
-      const size = sizes[hole]!;
-      if (size < byteLength) continue;
-      const address = this.#holes[hole]!;
-      if (size === byteLength) {
-        this.#holes.splice(hole, 1);
-        sizes.splice(hole, 1);
-      } else {
-        this.#holes[hole] = address + byteLength;
-        sizes[hole] = size - byteLength;
-      }
+    if (byteLength === 0) return this.start;
+    const bounds = this.#bounds;
+    for (let hole = 0; hole < bounds.length; hole += 2) {
+      const address = bounds[hole]!;
+      const rest = address + byteLength;
+      if (rest > bounds[hole + 1]!) continue;
+      if (rest === bounds[hole + 1]) bounds.splice(hole, 2);
+      else bounds[hole] = rest;
       return address;
     }
     return -1;
@@ -74,54 +54,39 @@ export class Heap {
 
   /** Gives back what {@link allocate} gave, with the same size. */
   free(address: number, byteLength: number): void {
-    if (byteLength !== 0) this.#insert(address, byteLength);
+    if (byteLength === 0) return;
+    const bounds = this.#bounds;
+    const end = address + byteLength;
+    const next = this.#search(address);
+    const left = bounds[next - 1] === address;
+    const right = bounds[next] === end;
+    if (left && right) bounds.splice(next - 1, 2);
+    else if (left) bounds[next - 1] = end;
+    else if (right) bounds[next] = address;
+    else bounds.splice(next, 0, address, end);
   }
 
   /** How many bytes more the memory would need at its end for an allocation of `byteLength` to succeed. */
   shortfall(byteLength: number): number {
-    const last = this.#holes.length - 1;
-    const atEnd = last >= 0 && this.#holes[last]! + this.#sizes[last]! === this.#end ? this.#sizes[last]! : 0;
-    return byteLength - atEnd;
+    const bounds = this.#bounds;
+    return byteLength - (bounds.at(-1) === this.#end ? this.#end - bounds.at(-2)! : 0);
   }
 
   /** Whether every byte of the range is given out (to whomever). */
   isAllocated(address: number, byteLength: number): boolean {
-    if (address < this.#start || address + byteLength > this.#end) return false;
     const next = this.#search(address);
-    if (next < this.#holes.length && this.#holes[next]! < address + byteLength) return false;
-    return next === 0 || this.#holes[next - 1]! + this.#sizes[next - 1]! <= address;
+    return address >= this.start && next % 2 === 0 && address + byteLength <= (this.#bounds[next] ?? this.#end);
   }
 
-  /** Index of the first hole at or behind `address`. */
+  /** How many bounds lie at or before `address`: an odd number within a hole. */
   #search(address: number): number {
     let low = 0;
-    let high = this.#holes.length;
+    let high = this.#bounds.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#holes[middle]! < address) low = middle + 1;
+      if (this.#bounds[middle]! <= address) low = middle + 1;
       else high = middle;
     }
     return low;
-  }
-
-  #insert(address: number, byteLength: number): void {
-    const holes = this.#holes;
-    const sizes = this.#sizes;
-    const next = this.#search(address);
-    const joinsLeft = next > 0 && holes[next - 1]! + sizes[next - 1]! === address;
-    const joinsRight = next < holes.length && address + byteLength === holes[next]!;
-    if (joinsLeft && joinsRight) {
-      sizes[next - 1]! += byteLength + sizes[next]!;
-      holes.splice(next, 1);
-      sizes.splice(next, 1);
-    } else if (joinsLeft) {
-      sizes[next - 1]! += byteLength;
-    } else if (joinsRight) {
-      holes[next] = address;
-      sizes[next]! += byteLength;
-    } else {
-      holes.splice(next, 0, address);
-      sizes.splice(next, 0, byteLength);
-    }
   }
 }

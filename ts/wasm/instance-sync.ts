@@ -3,7 +3,8 @@
  */
 
 import { EXPORT_NAMES, type KernelExports, type OperatorExports } from "./abi.ts";
-import { accept, type InstanceOptions, importsFor, linkError, newMemory, WasmInstance } from "./instance.ts";
+import { foreignError } from "./foreign.ts";
+import { type InstanceOptions, importsFor, isOurs, newMemory, WasmInstance } from "./instance.ts";
 
 /** Instantiates a module. */
 export function linkSync<T extends OperatorExports>(
@@ -11,14 +12,15 @@ export function linkSync<T extends OperatorExports>(
   memory: WebAssembly.Memory,
   names: readonly string[],
 ): T {
-  const imports = importsFor(module, memory);
-  let instance: WebAssembly.Instance;
+  let exports: WebAssembly.Exports | undefined;
+  let cause: unknown;
   try {
-    instance = new WebAssembly.Instance(module, imports);
-  } catch (cause) {
-    throw linkError(cause);
+    ({ exports } = new WebAssembly.Instance(module, importsFor(module, memory)));
+    if (isOurs(exports, names)) return exports as unknown as T;
+  } catch (error) {
+    cause = error;
   }
-  return accept(instance.exports, names);
+  throw foreignError(module, exports, names, cause);
 }
 
 /** Instantiates attention's module. */

@@ -11,13 +11,13 @@ import {
   ABI_FINGERPRINT,
   ATTENTION_BYTE_LENGTH,
   EXPORT_NAMES,
+  HEAP_START,
   type KernelExports,
   KIND_OPERATOR,
   type OperatorExports,
 } from "./abi.ts";
 import type { TilePool } from "./dispatch.ts";
 import { roundUp } from "./heap.ts";
-import { forbiddenError } from "./loader.ts";
 import { LinearMemory, PAGE_BYTE_LENGTH } from "./memory.ts";
 import { OPERATOR_BYTE_LENGTH } from "./operator-block.ts";
 import { operatorModules } from "./wanted.ts";
@@ -40,9 +40,6 @@ export interface ModuleOptions {
 export interface InstanceOptions extends ModuleOptions {
   readonly memory: MemorySize;
 }
-
-/** Tensors begin here: behind the stack, and behind the place of both modules' constants. */
-export const HEAP_START = 98304;
 
 /** Sizes of an instance's memory, in pages of 64 KiB. */
 export interface MemorySize {
@@ -157,34 +154,6 @@ export class WasmInstance {
   }
 }
 
-/** What to import: one memory, and no-ops for the functions of wasm-bindgen that need not do anything. */
-export function importsFor(module: WebAssembly.Module, memory: WebAssembly.Memory): WebAssembly.Imports {
-  const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {};
-  let memories = 0;
-  for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
-    imports[from] ??= {};
-    if (kind === "memory") {
-      imports[from][name] = memory;
-      memories += 1;
-    } else if (kind === "function" && name.startsWith("__wbindgen_init_externref_table")) {
-      imports[from][name] = () => {};
-    } else {
-      throw notOurs(`it imports the ${kind} ${JSON.stringify(`${from}.${name}`)}`);
-    }
-  }
-  if (memories !== 1) throw notOurs("it imports no memory");
-  return imports;
-}
-
-/** The error for a file that is another than it should be. */
-export function notOurs(reason: string, cause?: unknown): SaccadeError {
-  const hint = "the wasm file is not one of this package's, or of another version: take the one in its dist folder";
-  return new SaccadeError("ERR_SACCADE_WASM_LOAD", `the wasm module cannot be used: ${reason} (${hint})`, {
-    hint,
-    cause,
-  });
-}
-
 /** The memory of a new instance. */
 export function newMemory({ initialPages, maximumPages }: MemorySize, shared: boolean): WebAssembly.Memory {
   try {
@@ -200,25 +169,26 @@ export function newMemory({ initialPages, maximumPages }: MemorySize, shared: bo
   }
 }
 
-/** The functions of an instance, once it is known for one of ours. */
-export function accept<T extends OperatorExports>(exports: WebAssembly.Exports, names: readonly string[]): T {
-  for (const name of names) {
-    if (typeof exports[name] !== "function") throw notOurs(`it exports no function ${name}`);
+/** What to import: one memory, and a no-op for the function of wasm-bindgen that need not do anything. */
+export function importsFor(module: WebAssembly.Module, memory: WebAssembly.Memory): WebAssembly.Imports {
+  const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {};
+  for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
+    imports[from] ??= {};
+    if (kind === "memory") imports[from][name] = memory;
+    // What else a module asks for it does not get, and is refused.
+    else if (name.startsWith("__wbindgen_init_externref_table")) imports[from][name] = () => {};
   }
-  const kernel = exports as unknown as T;
-  const fingerprint = kernel.abi_fingerprint() >>> 0;
-  if (fingerprint !== ABI_FINGERPRINT) {
-    throw notOurs(
-      `its argument block is another one (${fingerprint.toString(16)}, not ${ABI_FINGERPRINT.toString(16)})`,
-    );
-  }
-  if (kernel.heap_base() >>> 0 > HEAP_START) throw notOurs("its constants lie where tensors do");
-  return kernel;
+  return imports;
 }
 
-/** The error for a module that compiles and cannot be instantiated. */
-export function linkError(cause: unknown): SaccadeError {
-  return forbiddenError(cause, {}) ?? notOurs(`it cannot be instantiated: ${String(cause)}`, cause);
+/** Whether an instance exports what one of ours does; why not is told by `foreign.ts`. */
+export function isOurs(exports: WebAssembly.Exports, names: readonly string[]): boolean {
+  const { abi_fingerprint, heap_base } = exports as unknown as OperatorExports;
+  return (
+    names.every((name) => typeof exports[name] === "function") &&
+    abi_fingerprint() >>> 0 === ABI_FINGERPRINT &&
+    heap_base() >>> 0 <= HEAP_START
+  );
 }
 
 /** Instantiates a module without blocking. */
@@ -227,14 +197,15 @@ export async function link<T extends OperatorExports>(
   memory: WebAssembly.Memory,
   names: readonly string[],
 ): Promise<T> {
-  const imports = importsFor(module, memory);
-  let instance: WebAssembly.Instance;
+  let exports: WebAssembly.Exports | undefined;
+  let cause: unknown;
   try {
-    instance = await WebAssembly.instantiate(module, imports);
-  } catch (cause) {
-    throw linkError(cause);
+    ({ exports } = await WebAssembly.instantiate(module, importsFor(module, memory)));
+    if (isOurs(exports, names)) return exports as unknown as T;
+  } catch (error) {
+    cause = error;
   }
-  return accept(instance.exports, names);
+  throw (await import("./foreign.ts")).foreignError(module, exports, names, cause);
 }
 
 /** Instantiates attention's module without blocking; `shared` says which kind of memory it asks for. */

@@ -41,14 +41,32 @@ export async function loadUrl(
     }
     return compileBytes(bytes, { url: href }, change);
   }
-  let response: Response;
+  let response: Response | undefined;
+  let cause: unknown;
   try {
-    response = await fetch(url, signal === undefined ? {} : { signal });
-  } catch (cause) {
-    if (signal?.aborted) throw signal.reason;
-    throw loadError(`the request failed (${String(cause)})`, { url: href, cause });
+    response = await fetch(url, { signal: signal ?? null });
+  } catch (error) {
+    cause = error;
   }
-  return compileResponse(response, href, signal, change);
+  return compileAnswer(href, response, cause, signal, change);
+}
+
+/** Goes on with what a request has brought: an answer, of which nothing has been read yet, or what was thrown. */
+export async function compileAnswer(
+  url: string,
+  response: Response | undefined,
+  cause: unknown,
+  signal: AbortSignal | undefined,
+  change: BytesChange | undefined,
+): Promise<WebAssembly.Module> {
+  if (signal?.aborted) throw signal.reason;
+  if (response === undefined) throw loadError(`the request failed (${String(cause)})`, { url, cause });
+  if (response.bodyUsed) throw compileError(cause, detailsOf(response, url));
+  return compileResponse(response, url, signal, change);
+}
+
+function detailsOf({ status, headers }: Response, url: string): SaccadeErrorDetails {
+  return { url, status, contentType: headers.get("content-type") ?? undefined };
 }
 
 /** Compiles bytes that `details` says the origin of. */
@@ -72,10 +90,12 @@ export async function compileResponse(
   signal: AbortSignal | undefined,
   change: BytesChange | undefined,
 ): Promise<WebAssembly.Module> {
-  const { status } = response;
-  const details = { url, status, contentType: response.headers.get("content-type") ?? undefined };
+  const details = detailsOf(response, url);
   if (!response.ok) {
-    throw loadError(`the server answered ${status}`, { ...details, hint: "is the wasm file beside the script?" });
+    throw loadError(`the server answered ${response.status}`, {
+      ...details,
+      hint: "is the wasm file beside the script?",
+    });
   }
   const isWasm = details.contentType?.startsWith("application/wasm");
   try {
