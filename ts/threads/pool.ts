@@ -26,10 +26,11 @@ import type { ThreadReason } from "./reason.ts";
 import { withSharedMemory } from "./shared-module.ts";
 import { Slot, type SlotParts, unref } from "./slot.ts";
 
-/** Chunks per thread: few enough to cost nothing, many enough that the last ones end together. */
-const CHUNKS_PER_THREAD = 32;
-/** What a chunk should have to do at least, in {@link Phase.work}: about fifty microseconds. */
-const WORK_PER_CHUNK = 1024;
+/**
+ * What taking a chunk and proving its arguments costs every thread, in {@link Phase.work}: about three microseconds. A phase's
+ * threads wait for half a chunk in the middle, so the best number of chunks is the root of `work / (2 * cost per chunk and thread)`.
+ */
+const WORK_OF_A_CHUNK = 64;
 /** A thread that has said nothing for this long, and for so many times a chunk of the calling thread, has died or hangs. */
 const ANSWER_MS = 5000;
 const ANSWER_CHUNKS = 100;
@@ -96,8 +97,8 @@ export class Pool implements TilePool {
   /** Opens a job: other threads begin at once. */
   open({ kind, phase, block, pass, tiles, work }: Phase, caller: string): void {
     this.#fill(kind === KIND_OPERATOR);
-    const enough = this.leastWork === SHARED_WORK ? Math.ceil(work / WORK_PER_CHUNK) : tiles;
-    const most = Math.min(tiles, MOST_CHUNKS, this.threads * CHUNKS_PER_THREAD, enough);
+    const enough = Math.ceil(Math.sqrt((work * this.threads) / (2 * WORK_OF_A_CHUNK)));
+    const most = Math.min(tiles, MOST_CHUNKS, this.leastWork === SHARED_WORK ? enough : tiles);
     const tilesPerChunk = Math.ceil(tiles / Math.max(1, most));
     const chunks = Math.ceil(tiles / tilesPerChunk);
     const job: Job = { kind, phase, block, pass, tiles, tilesPerChunk, chunks };

@@ -52,8 +52,10 @@ export function planBlock(instance: WasmInstance, memory: LinearMemory, block: n
   const attendTiles = u32[base + PLAN_ATTEND_TILES]!;
   const attendWork = Math.ceil(u32[base + PLAN_WORK]! / Math.max(1, passes));
   // 64 keys of a tile; packing an element takes as long as several multiply-adds.
-  const packWork = Math.ceil((packTiles * 64 * u32[base + HEAD_DIM]! * 4) / 1024);
+  const packed = Math.ceil((packTiles * 64 * u32[base + HEAD_DIM]! * 4) / 1024);
   const threads = threadsFor(instance, attendWork);
+  // Threads that are woken for what comes next may as well help here, and are awake when it comes.
+  const packWork = threads > 1 ? Math.max(packed, instance.pool!.leastWork) : packed;
   const splits = threads === 1 ? 1 : splitBlock(u32, base, attendTiles, threads);
   if (splits > 1) plan(instance, KIND_ATTENTION, block, caller);
   const scratchByteLength =
@@ -66,7 +68,7 @@ export function planBlock(instance: WasmInstance, memory: LinearMemory, block: n
 }
 
 /** Tiles that a thread should find at least, so that all end at about the same time. */
-const TILES_PER_THREAD = 4;
+const TILES_PER_THREAD = 16;
 
 /** Cuts the keys of few tiles at aligned blocks, so that threads can share them; how many parts each tile has. */
 function splitBlock(u32: Uint32Array, base: number, tiles: number, threads: number): number {

@@ -7,8 +7,9 @@ use super::{mask::MAX_ROWS, operand::Operand, BLOCK_KV};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::{MR, NR, ROW_STRIDE};
 
-/// Packed keys and values held at once (in elements) where one (batch row, kv head) needs less: 1 MiB, about a core's own cache.
-const PACK_BUDGET: u64 = 1 << 18;
+/// Packed keys and values held at once (in elements) where one (batch row, kv head) needs less: 4 MiB. Threads wait for each other
+/// between passes, so they should be few; tiles go through one unit after the other, which a core's own cache holds.
+const PACK_BUDGET: u64 = 1 << 20;
 /// Elements of one unit's values up to which they are packed beside its keys, where several tiles of rows read them: half a MiB. A
 /// longer context takes no more memory than its keys.
 const PACKED_VALUES: u64 = 1 << 17;
