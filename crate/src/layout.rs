@@ -107,6 +107,20 @@ impl<'a, T> View<'a, T> {
 }
 
 impl<'a> View<'a> {
+    /// From the first element of `n` rows to their last: each begins so many elements behind the one before as the stride of
+    /// their axis says.
+    #[inline]
+    pub fn rows(&self, batch: usize, seq: usize, head: usize, n: usize) -> &'a [f32] {
+        if n == 0 {
+            return &[];
+        }
+        assert!(seq + n <= self.shape.sizes[1]);
+        let offset = self.shape.offset(batch, seq, head);
+        let length = (n - 1) * self.shape.strides[1] + self.shape.width;
+        // SAFETY: contract V; first and last row are inside the shape, and elements are only read.
+        unsafe { core::slice::from_raw_parts(self.data.add(offset), length) }
+    }
+
     /// Lanes `lane..lane + 8` of `n` rows from `seq` on: the B operand of a tile.
     #[inline(always)]
     pub fn rows8(&self, batch: usize, seq: usize, head: usize, lane: usize, n: usize) -> Rows8<'a> {

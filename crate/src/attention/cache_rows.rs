@@ -8,18 +8,18 @@ use crate::kernel::{MR, ROW_STRIDE};
 /// Rows of bf16 up to which each meets the whole block by itself.
 pub(super) const ROWS_ONE_BY_ONE: usize = MR;
 
-impl<'a> HeadBlock<'a> {
-    /// So many rows at most are taken one by one.
-    pub(super) fn rows_one_by_one(&self) -> usize {
-        match self.format().dtype {
-            // They have a kernel of their own.
-            CacheDType::Int8 => 0,
-            // Tiles of four would have them widened into a copy first.
-            CacheDType::Bf16 => ROWS_ONE_BY_ONE,
-            _ => 2,
-        }
+/// So many rows at most are taken one by one.
+pub(super) fn rows_one_by_one(dtype: CacheDType) -> usize {
+    match dtype {
+        // They have a kernel of their own.
+        CacheDType::Int8 => 0,
+        // Tiles of four would have them widened into a copy first.
+        CacheDType::Bf16 => ROWS_ONE_BY_ONE,
+        _ => 2,
     }
+}
 
+impl<'a> HeadBlock<'a> {
     /// The keys as a row meets them: where they lie, or copied.
     pub(super) fn keys_in<'b>(&self, copy: &'b [f32]) -> Elements<'b>
     where
@@ -32,14 +32,15 @@ impl<'a> HeadBlock<'a> {
     }
 
     /// The values as a row meets them: where they lie, or copied.
-    pub(super) fn values_in<'b>(&self, copy: &'b [f32]) -> Elements<'b>
+    pub(super) fn values_in<'b>(&self, copy: &'b [f32]) -> RowValues<'b>
     where
         'a: 'b,
     {
-        match copy {
+        let elements = match copy {
             [] => self.values(),
             copy => Elements::F32(copy),
-        }
+        };
+        RowValues { elements, width: self.format().value_width(), stride: None }
     }
 
     /// Dot products of one query row, given in segments of 64 `segment_stride` elements apart, with all 64 keys, times a factor.
@@ -63,52 +64,52 @@ impl<'a> HeadBlock<'a> {
             }
         }
     }
+}
 
-    /// Whether [`HeadBlock::exp_and_weigh`] serves the values where they lie, or copied.
-    pub(super) fn can_overlap(&self, copy: &[f32]) -> bool {
-        let format = self.format();
-        let dtype = if copy.is_empty() { format.dtype } else { CacheDType::F32 };
-        matches!(dtype, CacheDType::F32 | CacheDType::Bf16) && format.value_head_dim >= COLUMNS
-    }
+/// The values of a block as single rows meet them.
+#[derive(Clone, Copy)]
+pub(super) struct RowValues<'a> {
+    /// Where they lie, or their copy.
+    pub(super) elements: Elements<'a>,
+    /// Their lanes.
+    pub(super) width: usize,
+    /// Elements from one to the next, of rows; none where they lie in panels of 32 lanes, the last as wide as is left.
+    pub(super) stride: Option<usize>,
+}
 
-    /// Turns the scores of a row into exponentials and adds all values, weighted by them; gives their sum. Only where
-    /// [`HeadBlock::can_overlap`].
+impl RowValues<'_> {
+    /// Turns the scores of a row into exponentials and adds all values, of at least 32 lanes, weighted by them; gives their sum.
     #[inline(never)]
     pub(super) fn exp_and_weigh(
         &self,
-        values: Elements<'_>,
         t: &mut [f32; BLOCK_KV],
         m: f32,
         factors: Option<[f32; 2]>,
         o: &mut [f32],
     ) -> f32 {
         let Some((first, rest)) = o.split_first_chunk_mut() else { return f32::NAN };
-        let l = values.exp_row_tile(t, m, first, blend(factors));
+        let l = self.elements.exp_row_tile(t, m, self.stride.unwrap_or(COLUMNS), first, blend(factors));
         if !rest.is_empty() {
-            self.weigh_panels(1, values, t, 0, factors, rest);
+            self.weigh_panels(1, t, 0, factors, rest);
         }
         l
     }
 
     /// Adds the values of columns `from..`, weighted by `p`, to an accumulator: `o = o x + sum y`, or `o = sum`.
-    pub(super) fn weigh(&self, values: Elements<'_>, p: &[f32], from: usize, factors: Option<[f32; 2]>, o: &mut [f32]) {
-        self.weigh_panels(0, values, p, from, factors, o);
+    pub(super) fn weigh(&self, p: &[f32], from: usize, factors: Option<[f32; 2]>, o: &mut [f32]) {
+        self.weigh_panels(0, p, from, factors, o);
     }
 
     #[inline(never)]
-    fn weigh_panels(
-        &self,
-        first: usize,
-        values: Elements<'_>,
-        p: &[f32],
-        from: usize,
-        factors: Option<[f32; 2]>,
-        o: &mut [f32],
-    ) {
+    fn weigh_panels(&self, first: usize, p: &[f32], from: usize, factors: Option<[f32; 2]>, o: &mut [f32]) {
         let blend = blend(factors);
         for (panel, o) in o.chunks_mut(COLUMNS).enumerate() {
-            let (at, stride) = self.format().value_lane((first + panel) * COLUMNS);
-            let values = values.from(at + from * stride);
+            let lane = (first + panel) * COLUMNS;
+            let (at, stride) = match self.stride {
+                Some(stride) => (lane, stride),
+                None => (lane * BLOCK_KV, COLUMNS.min(self.width - lane)),
+            };
+            let values = self.elements.from(at + from * stride);
             if let Some(o) = o.first_chunk_mut() {
                 values.row_tile(p, stride, o, blend);
                 continue;

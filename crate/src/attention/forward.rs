@@ -8,6 +8,7 @@
 //! accumulators came out NaN though their sum did not are run again by a path that leaves hidden keys out.
 
 use super::mask::Tile;
+use super::operand::Operand;
 use super::output::store_rows;
 use super::plan::{Plan, Workspace};
 use super::run::Run;
@@ -24,24 +25,34 @@ use core::ops::Range;
 /// Elements of a packed key that are converted at a time.
 const CONVERTED: usize = 64;
 
-/// Packs one block of one unit into its place: its values if the plan says so, `[lane / 8][64][8]`, then its keys,
-/// `[panel][head_dim][8]`. Blocks count from the first that holds keys.
+/// Packs one block of one unit into its place: its values if the plan says so, `[lane / 8][64][8]`, then its keys. Blocks
+/// count from the first that holds keys.
 #[inline(never)]
 pub fn pack_block(spec: &Spec<'_>, plan: &Plan, unit: usize, block: usize, packed: &mut [f32]) {
-    let Source::Rows { key, .. } = &spec.source else { return };
     let (batch, kv_head) = (unit / spec.sizes.num_kv_heads, unit % spec.sizes.num_kv_heads);
+    let block = spec.sizes.kv_start / BLOCK_KV + block;
+    let (values, panels) = packed.split_at_mut(plan.packed_lanes * BLOCK_KV);
+    if plan.packed_lanes > 0 {
+        copy_value_panels(spec, batch, kv_head, block, 0, values);
+    }
+    pack_keys(spec, [batch, block, kv_head], panels);
+}
+
+/// Packs the keys of a block, `[panel][head_dim][8]`.
+pub(super) fn pack_keys(spec: &Spec<'_>, [batch, block, kv_head]: [usize; 3], panels: &mut [f32]) {
+    let Source::Rows { key, .. } = &spec.source else { return };
     // A tap shows the scores of all keys, of those past the valid ones too.
     let start = spec.sizes.kv_start;
     let end = if spec.options.tap.is_some() { spec.sizes.kv_end() } else { spec.keys(batch).end };
-    let block_start = (start / BLOCK_KV + block) * BLOCK_KV;
-    let (values, panels) = packed.split_at_mut(plan.packed_lanes * BLOCK_KV);
-    if plan.packed_lanes > 0 {
-        copy_value_panels(spec, batch, kv_head, block_start / BLOCK_KV, 0, values);
-    }
+    let block_start = block * BLOCK_KV;
     let keys = block_start..end.min(block_start + BLOCK_KV);
     for (first, panel) in keys.clone().step_by(NR).zip(panels.chunks_exact_mut(NR * spec.sizes.head_dim)) {
         // Lanes of positions before the first key or past the last stay zero.
         let lanes = start.saturating_sub(first).min(NR)..NR.min(keys.end - first);
+        if let (Operand::F32(key), true) = (key, lanes.len() == NR) {
+            pack_panel::<Native>(&core::array::from_fn(|r| key.row(batch, first + r - start, kv_head)), panel);
+            continue;
+        }
         for (part, panel) in panel.chunks_mut(NR * CONVERTED).enumerate() {
             let mut rows = [[0.0; CONVERTED]; NR];
             let length = panel.len() / NR;
@@ -49,8 +60,7 @@ pub fn pack_block(spec: &Spec<'_>, plan: &Plan, unit: usize, block: usize, packe
                 let index = [batch, first + lane - start, kv_head];
                 key.copy(index, part * CONVERTED, &mut rows[lane][..length]);
             }
-            let rows: [&[f32]; NR] = core::array::from_fn(|r| &rows[r][..length]);
-            pack_panel::<Native>(&rows, panel);
+            pack_panel::<Native>(&rows.each_ref().map(|row| &row[..length]), panel);
         }
     }
 }
@@ -174,9 +184,13 @@ impl Run<'_> {
                 continue;
             }
             let place = stack.enter(block, groups.clone());
-            self.copy_keys(block);
-            self.copy_values(block);
-            match all && decodes {
+            let decodes = all && decodes;
+            // Rows that are decoded are read where they lie.
+            if !decodes || self.cached(block).is_some() {
+                self.copy_keys(block);
+                self.copy_values(block);
+            }
+            match decodes {
                 true => self.decode(stack, place, block),
                 false => self.visit(stack, place, groups.clone(), block, sight.as_ref(), only_visible),
             }

@@ -65,7 +65,8 @@ pub struct Plan {
     pub copied_lanes: usize,
     /// Lanes of the values that a block's copy has room for.
     pub reserved_lanes: usize,
-    /// Elements of the keys of a block that are copied: those of a cache of half floats, where they serve more than one row.
+    /// Elements of the keys of a block that are copied: those of a cache of half floats, where they serve more than one row, and
+    /// those that are not packed ahead.
     pub copied_keys: usize,
     /// Elements of a tile's workspace.
     pub workspace: usize,
@@ -82,14 +83,17 @@ impl Plan {
         let held = sizes.kv_end() - first_block * BLOCK_KV;
         let panels = if sizes.kv_len == 0 { 0 } else { held.div_ceil(NR) as u64 };
         let is_cached = matches!(spec.source, Source::Cache(_));
-        let packed_panels = if is_cached { 0 } else { panels };
-        let packed_keys = packed_panels.checked_mul(NR as u64 * sizes.head_dim as u64).ok_or(too_large)?;
         let units = sizes.units();
         let value_width = sizes.value_head_dim.next_multiple_of(NR);
         let segments = sizes.head_dim.div_ceil(ROW_STRIDE);
         let widest = value_width.max(segments * ROW_STRIDE);
         let rows = sizes.q_len * sizes.group();
         let rows_per_tile = (TILE_BUDGET / widest / MR * MR).clamp(MR, MAX_ROWS).min(rows.next_multiple_of(MR).max(MR));
+        // Blocks that one tile reads are packed on the way. A tap shows the scores of all of them, and a part goes through them twice.
+        let packs_ahead =
+            !is_cached && (rows > rows_per_tile || spec.options.tap.is_some() || spec.options.shard.is_some());
+        let packed_panels = if packs_ahead { panels } else { 0 };
+        let packed_keys = packed_panels.checked_mul(NR as u64 * sizes.head_dim as u64).ok_or(too_large)?;
         let groups_at_once = (GROUPS_BUDGET / widest / MR).clamp(1, MAX_GROUPS).min(rows_per_tile / MR);
         let blocks = panels.div_ceil((BLOCK_KV / NR) as u64) as usize;
         let levels = blocks.checked_ilog2().map_or(1, |n| n as usize + 1);
@@ -117,6 +121,7 @@ impl Plan {
             },
         };
         // Memory is there for the copy whatever the strides are, so that it follows from the sizes alone.
+        let copied_keys = if is_cached || packs_ahead { copied_keys } else { BLOCK_KV * sizes.head_dim };
         let reserved_lanes = match &spec.source {
             Source::Rows { .. } if rows_per_tile >= COPYING_ROWS && packed_lanes == 0 => value_width,
             _ => copied_lanes,

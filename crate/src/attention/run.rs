@@ -127,7 +127,7 @@ impl<'a> Run<'a> {
             let width = self.plan.value_width;
             for r in 0..self.rows_of(group) {
                 let p = &self.scores[r * BLOCK_KV..][columns.from..columns.to];
-                cached.weigh(values, p, columns.from, merge.map(|merge| merge.of(r)), &mut o[r * width..][..width]);
+                values.weigh(p, columns.from, merge.map(|merge| merge.of(r)), &mut o[r * width..][..width]);
             }
             return;
         }

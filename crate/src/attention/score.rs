@@ -85,6 +85,7 @@ impl Run<'_> {
         let last = self.plan.segments - 1;
         let cached = self.cached(block);
         let keys = match &cached {
+            None if self.plan.packed == 0 => self.key_copy,
             None => &self.packed_of(block)[self.plan.packed_lanes * BLOCK_KV..],
             Some(cached) => cached.keys_f32(self.key_copy),
         };

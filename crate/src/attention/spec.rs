@@ -6,6 +6,7 @@ use super::operand::{Operand, Target};
 use super::shard::Shard;
 use super::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
+use crate::kernel::{Lanes, Native};
 use crate::layout::{Shape, View, ViewMut};
 use core::ops::Range;
 
@@ -377,19 +378,6 @@ impl<'a> Spec<'a> {
 }
 
 /// `1 / sqrt(n)`: the square root rounded to f64, then the quotient rounded to f64.
-///
-/// The root is taken in integers, because `core` has none for floats and an engine's own is not promised exact.
 pub fn default_scale(n: usize) -> f64 {
-    if n == 0 {
-        return f64::INFINITY;
-    }
-    // n * 4^shift has 125 or 126 bits, its root 63: ten more than f64 keeps, with a sticky last bit for rounding.
-    let shift = (u128::from(n as u64).leading_zeros() - 2) / 2;
-    let scaled = u128::from(n as u64) << (2 * shift);
-    let root = scaled.isqrt();
-    let sticky = u64::from(root * root != scaled);
-    let mut sqrt = (root as u64 | sticky) as f64;
-    // Exact: a division by a power of two far from the ends of the range.
-    sqrt /= (1u128 << shift) as f64;
-    1.0 / sqrt
+    1.0 / Native::root_of(n)
 }

@@ -1,6 +1,7 @@
 //! Exponentials of a block's scores and the weighted sum of its values.
 
 use super::cache::CacheDType;
+use super::forward::pack_keys;
 use super::mask::Columns;
 use super::operand::Operand;
 use super::run::Run;
@@ -39,10 +40,15 @@ impl Run<'_> {
         }
     }
 
-    /// Copies the keys of a block of a cache that are not f32, for tiles of more than one row.
+    /// Copies the keys of a block that were not packed ahead: those of a cache that are not f32, for tiles of more than one row,
+    /// and those that one tile alone reads.
     pub(super) fn copy_keys(&mut self, block: usize) {
-        if let (Source::Cache(cache), false) = (&self.spec.source, self.key_copy.is_empty()) {
-            cache.block(self.batch, block, self.kv_head).copy_keys(self.key_copy);
+        if self.key_copy.is_empty() {
+            return;
+        }
+        match self.cached(block) {
+            Some(cached) => cached.copy_keys(self.key_copy),
+            None => pack_keys(self.spec, [self.batch, block, self.kv_head], self.key_copy),
         }
     }
 

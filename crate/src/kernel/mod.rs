@@ -107,6 +107,8 @@ pub trait Lanes: Copy {
     fn round(low: Self, high: Self) -> [i16; 8];
     /// `(self - m) * factor - less` in f64, rounded once.
     fn shifted_product(self, m: &[f64; 4], factor: f64, less: &[f64; 4]) -> Self;
+    /// The square root of a count, rounded to f64.
+    fn root_of(n: usize) -> f64;
     /// The 4 x 4 matrix whose rows are given, transposed.
     fn transpose(rows: [Self; 4]) -> [Self; 4];
 

@@ -149,6 +149,18 @@ impl Lanes for F32x4 {
     fn shifted_product(self, m: &[f64; 4], factor: f64, less: &[f64; 4]) -> Self {
         Self(core::array::from_fn(|i| ((f64::from(self.0[i]) - m[i]) * factor - less[i]) as f32))
     }
+    fn root_of(n: usize) -> f64 {
+        if n == 0 {
+            return 0.0;
+        }
+        // n * 4^shift has 125 or 126 bits, its root 63: ten more than f64 keeps, with a sticky last bit for rounding.
+        let shift = ((n as u128).leading_zeros() - 2) / 2;
+        let scaled = (n as u128) << (2 * shift);
+        let root = scaled.isqrt();
+        let sticky = u64::from(root * root != scaled);
+        // Exact: a division by a power of two far from the ends of the range.
+        (root as u64 | sticky) as f64 / (1u128 << shift) as f64
+    }
     #[inline(always)]
     fn transpose(rows: [Self; 4]) -> [Self; 4] {
         core::array::from_fn(|i| Self(core::array::from_fn(|j| rows[j].0[i])))

@@ -136,13 +136,20 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// As [`Elements::row_tile`] with the stride of a whole panel and `a = exp2(t - m)`, which take the place of the scores t; gives
-    /// their sum. Of f32 and bf16 alone.
+    /// As [`Elements::row_tile`] with `a = exp2(t - m)`, which take the place of the scores t; gives their sum. Of f32 and bf16
+    /// alone.
     #[inline(always)]
-    pub fn exp_row_tile(self, t: &mut [f32; BLOCK], m: f32, to: &mut [f32; COLUMNS], epilogue: Blend) -> f32 {
+    pub fn exp_row_tile(
+        self,
+        t: &mut [f32; BLOCK],
+        m: f32,
+        stride: usize,
+        to: &mut [f32; COLUMNS],
+        epilogue: Blend,
+    ) -> f32 {
         match self {
-            Self::F32(b) => exp_row_tile::<Native, F32>(t, m, b, to, epilogue),
-            Self::Bf16(b) => exp_row_tile::<Native, Bf16>(t, m, b, to, epilogue),
+            Self::F32(b) => exp_row_tile::<Native, F32>(t, m, b, stride, to, epilogue),
+            Self::Bf16(b) => exp_row_tile::<Native, Bf16>(t, m, b, stride, to, epilogue),
             _ => f32::NAN,
         }
     }
@@ -213,6 +220,7 @@ fn exp_row_tile<L: Lanes, E: Element>(
     t: &mut [f32; BLOCK],
     m: f32,
     b: &[E::Stored],
+    stride: usize,
     to: &mut [f32; COLUMNS],
     epilogue: Blend,
 ) -> f32 {
@@ -232,7 +240,7 @@ fn exp_row_tile<L: Lanes, E: Element>(
             }
         }
         if let Some(done) = from.checked_sub(part) {
-            steps::<L, E>(&constants, &t[done..from], &b[done * COLUMNS..], COLUMNS, &mut acc);
+            steps::<L, E>(&constants, &t[done..from], &b[done * stride..], stride, &mut acc);
         }
         from += part;
     }

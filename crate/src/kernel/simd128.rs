@@ -134,6 +134,10 @@ impl Lanes for F32x4 {
         Self(i64x2_shuffle::<0, 2>(pair(self.0, 0), pair(high, 2)))
     }
     #[inline(always)]
+    fn root_of(n: usize) -> f64 {
+        f64x2_extract_lane::<0>(f64x2_sqrt(f64x2_splat(n as f64)))
+    }
+    #[inline(always)]
     fn transpose(rows: [Self; 4]) -> [Self; 4] {
         let [a, b, c, d] = rows.map(|row| row.0);
         let ab_low = i32x4_shuffle::<0, 4, 1, 5>(a, b);

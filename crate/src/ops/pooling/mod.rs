@@ -174,12 +174,10 @@ impl Keys<'_> {
     /// Lays the keys of a panel as they are, `[features][8]`.
     #[inline(never)]
     fn unpack(&self, panel: usize, to: &mut [f32]) {
-        let mut rows: [&[f32]; NR] = [&[]; NR];
-        let n = NR.min(self.view.shape().sizes[1] - panel * NR);
-        for (r, row) in rows[..n].iter_mut().enumerate() {
-            *row = self.view.row(self.batch, panel * NR + r, self.head);
-        }
-        pack_panel::<Native>(&rows[..n], to);
+        // The last one again for those that are missing.
+        let last = self.view.shape().sizes[1] - 1;
+        let rows = core::array::from_fn(|r| self.view.row(self.batch, last.min(panel * NR + r), self.head));
+        pack_panel::<Native>(&rows, to);
     }
 }
 
