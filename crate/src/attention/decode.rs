@@ -12,6 +12,7 @@ use super::spec::{ScoreScale, Source};
 use super::state::{Place, Stack};
 use super::BLOCK_KV;
 use crate::kernel::gemm_block::row_by_rows;
+use crate::kernel::pack::touch;
 use crate::kernel::reduce::row_max;
 use crate::kernel::row_tile::{Elements, COLUMNS};
 use crate::kernel::{Lanes, Native, MR, ROW_STRIDE};
@@ -19,8 +20,6 @@ use crate::layout::View;
 
 /// Rows up to which each meets keys and values where they lie; more go through panels, four at a time.
 const ROWS_AS_THEY_LIE: usize = 2;
-/// Elements of a line of the memory.
-const LINE: usize = 16;
 
 impl<'a> Run<'a> {
     /// A block of the cache, where its rows are taken one by one: one or two are decoded faster so than as a tile of four (two rows
@@ -140,17 +139,4 @@ impl<'a> Run<'a> {
     fn first_of(&self, block: usize) -> usize {
         block * BLOCK_KV - self.spec.sizes.kv_start
     }
-}
-
-/// Reads one element of each of the lines of 64 rows, in the order in which they lie: what follows goes through sixteen rows, or
-/// half of each, at a time, which no prefetcher foresees.
-#[inline(always)]
-fn touch(rows: &[f32], stride: usize, width: usize) {
-    let mut touched = 0u32;
-    for row in rows.chunks(stride.max(1)) {
-        for line in row[..width].chunks(LINE) {
-            touched = touched.wrapping_add(line[0].to_bits());
-        }
-    }
-    core::hint::black_box(touched);
 }

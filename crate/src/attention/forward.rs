@@ -17,7 +17,7 @@ use super::state::Stack;
 use super::values::copy_value_panels;
 use super::BLOCK_KV;
 use crate::error::{Error, Field, Reason};
-use crate::kernel::pack::pack_panel;
+use crate::kernel::pack::{pack_panel, touch};
 use crate::kernel::Native;
 use crate::kernel::{MR, NR};
 use core::ops::Range;
@@ -46,6 +46,9 @@ pub(super) fn pack_keys(spec: &Spec<'_>, [batch, block, kv_head]: [usize; 3], pa
     let end = if spec.options.tap.is_some() { spec.sizes.kv_end() } else { spec.keys(batch).end };
     let block_start = block * BLOCK_KV;
     let keys = block_start..end.min(block_start + BLOCK_KV);
+    if let (Operand::F32(key), true) = (key, start <= keys.start) {
+        touch(key.rows(batch, keys.start - start, kv_head, keys.len()), key.shape().strides[1], spec.sizes.head_dim);
+    }
     for (first, panel) in keys.clone().step_by(NR).zip(panels.chunks_exact_mut(NR * spec.sizes.head_dim)) {
         // Lanes of positions before the first key or past the last stay zero.
         let lanes = start.saturating_sub(first).min(NR)..NR.min(keys.end - first);

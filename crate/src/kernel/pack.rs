@@ -2,6 +2,22 @@
 
 use super::{Lanes, MR, NR};
 
+/// Elements of a line of the memory.
+const LINE: usize = 16;
+
+/// Reads one element of each of the lines of rows in the order in which they lie. What follows goes through eight of the rows at a
+/// time, or sixteen, or half of each, which no prefetcher foresees.
+#[inline(never)]
+pub fn touch(rows: &[f32], stride: usize, width: usize) {
+    let mut touched = 0u32;
+    for row in rows.chunks(stride.max(1)) {
+        for line in row[..width].chunks(LINE) {
+            touched = touched.wrapping_add(line[0].to_bits());
+        }
+    }
+    core::hint::black_box(touched);
+}
+
 /// Packs 8 rows of equal length into one panel of `length * 8` elements.
 #[inline(never)]
 pub fn pack_panel<L: Lanes>(rows: &[&[f32]; NR], panel: &mut [f32]) {
