@@ -1,7 +1,7 @@
 //! The micro-kernel and packing at every edge and tail, against plain loops in the stated order.
 
 use saccade::kernel::gemm_tile::{gemm_tile, Add, AddScale, Epilogue, Merge, Scale, Store};
-use saccade::kernel::pack::pack_panel;
+use saccade::kernel::pack::{pack_panel, touch};
 use saccade::kernel::portable::F32x4;
 use saccade::kernel::{MR, NR, ROW_STRIDE};
 use saccade::layout::Rows8;
@@ -47,6 +47,14 @@ fn every_inner_length_and_epilogue() {
             check(c_stride, tile(n, c_stride, AddScale(-1.7)), |_, old, sum| (old + sum) * -1.7);
             check(c_stride, tile(n, c_stride, &[merge][..]), |r, old, sum| old * merge.x[r] + sum * merge.y[r]);
         }
+    }
+}
+
+#[test]
+fn lines_of_any_rows_are_touched() {
+    let rows = [0.0; 100];
+    for (stride, width) in [(0, 100), (0, 0), (1, 99), (16, 20), (20, 20), (84, 16), (100, 1)] {
+        touch(&rows, stride, width);
     }
 }
 

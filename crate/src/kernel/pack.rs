@@ -10,8 +10,9 @@ const LINE: usize = 16;
 #[inline(never)]
 pub fn touch(rows: &[f32], stride: usize, width: usize) {
     let mut touched = 0u32;
-    for row in rows.chunks(stride.max(1)) {
-        for line in row[..width].chunks(LINE) {
+    // Rows may overlap.
+    for row in rows.chunks(stride.max(width).max(1)) {
+        for line in row[..width.min(row.len())].chunks(LINE) {
             touched = touched.wrapping_add(line[0].to_bits());
         }
     }
