@@ -8,6 +8,7 @@ import { comparison } from "./report/compare.ts";
 import { type Machine, machineOf } from "./report/machine.ts";
 import { lastRecord, linesOf, record } from "./report/record.ts";
 import { notesOf, roofText, tableOf } from "./report/table.ts";
+import { measurePair } from "./roof/pair.mjs";
 import { measureRoof, type Peaks } from "./roof/roof.mjs";
 import { impossible } from "./rows.ts";
 import { FULL, loadBuilds, loadThreaded, QUICK, type Run, run } from "./run.ts";
@@ -24,7 +25,8 @@ const HELP = `usage: npm run bench [-- options]
 
 The median of interleaved rounds, on one thread where no number is said; operands of ours lie in wasm memory. "x strict" and "x fast" say how
 many times as long another library takes as our builds. "share" is the part of this machine's limit that is reached:
-arithmetic (strict or fused), reading memory, exponentials or divisions, whichever takes longest. "of plain" is the time
+arithmetic (strict or fused), reading memory, exponentials or divisions, whichever takes longest; of two threads it is what both
+give at once, in the same round. "of plain" is the time
 as a part of that of the case without mask or bias (and its goal, where there is one). "error" is the largest error
 against float64 on sampled rows as a share of what float32 rounding explains. A whole run is kept in bench/record/.
 
@@ -121,12 +123,14 @@ async function inNode(options: Options, cases: readonly BenchCase[], cold: reado
   introduce(machine, roof);
   const builds = await loadBuilds(say);
   const threaded = await loadThreaded(say);
+  const pair = await measurePair();
+  if (pair !== null) say(`two threads at once: ${pair.sweep(300).strictGflops.toFixed(1)} GFLOP/s strict`);
   const peers = options.peers ? await loadPeers(say) : [];
   const effort = options.quick ? QUICK : FULL;
   const blocks = new Set(cases.map(({ block }) => block));
   const onBlock = (name: string, place: number) => process.stderr.write(`${ERASE}${place}/${blocks.size} ${name}`);
   const live = process.stderr.isTTY ? { onBlock } : {};
-  const done = await run({ cases, builds, threaded, peers, roof, effort, cpuTime, ...live });
+  const done = await run({ cases, builds, threaded, peers, roof, pair, effort, cpuTime, ...live });
   if (process.stderr.isTTY) process.stderr.write(ERASE);
   const first = await coldRows(cold, done.rows, options.quick ? 2 : 5);
   return { machine, done: { ...done, rows: [...done.rows, ...first] } };

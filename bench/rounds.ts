@@ -6,6 +6,8 @@ export interface Timing {
   readonly p10: number;
   readonly p90: number;
   readonly calls: number;
+  /** Milliseconds a call in each round; null where the subject sat it out. */
+  readonly rounds: readonly (number | null)[];
   /** The part of the samples in which other work had the core for a while; null where nobody can tell. */
   readonly disturbed: number | null;
 }
@@ -86,21 +88,23 @@ export async function timeInRounds(
   between: (round: number) => unknown,
   cpuTime: CpuTime = () => null,
 ): Promise<Timing[]> {
-  const states: { call: Call; perSample: number; every: number; samples: Sample[] }[] = [];
+  const states: { call: Call; perSample: number; every: number; samples: Sample[]; rounds: (number | null)[] }[] = [];
   for (const call of subjects) {
     const ms = await warmUp(call, warmUpMs);
     const perSample = Math.max(1, Math.ceil(sampleMs / ms));
     const affordable = Math.max(FEWEST_ROUNDS, Math.floor(subjectMs / (ms * perSample)));
-    states.push({ call, perSample, every: Math.max(1, rounds / affordable), samples: [] });
+    states.push({ call, perSample, every: Math.max(1, rounds / affordable), samples: [], rounds: [] });
   }
   for (let round = 0; round < rounds; round++) {
-    for (const { call, perSample, every, samples } of states) {
+    for (const { call, perSample, every, samples, rounds } of states) {
       // Those that sit out rounds take the first one of every so many.
-      if (Math.floor(round / every) === samples.length) samples.push(await calmSample(call, perSample, cpuTime));
+      const sitsOut = Math.floor(round / every) !== samples.length;
+      if (!sitsOut) samples.push(await calmSample(call, perSample, cpuTime));
+      rounds.push(sitsOut ? null : samples.at(-1)!.ms);
     }
     await between(round);
   }
-  return states.map(({ samples, perSample }) => {
+  return states.map(({ samples, perSample, rounds }) => {
     const sorted = samples.map(({ ms }) => ms).sort((a, b) => a - b);
     const known = samples.every(({ onCore }) => onCore !== null);
     return {
@@ -108,6 +112,7 @@ export async function timeInRounds(
       p10: quantile(sorted, 0.1),
       p90: quantile(sorted, 0.9),
       calls: perSample * samples.length,
+      rounds,
       disturbed: known ? samples.filter(({ onCore }) => onCore! < UNDISTURBED).length / samples.length : null,
     };
   });

@@ -1,8 +1,8 @@
 /** A row of the table, of the record and of the plot: one case by one library. */
 import type { BenchCase } from "./case.ts";
-import type { Limits } from "./limits.ts";
+import type { Limit, Limits } from "./limits.ts";
 import type { Peaks } from "./roof/roof.mjs";
-import type { Timing } from "./rounds.ts";
+import { median, type Timing } from "./rounds.ts";
 import { type Attempt, isSubject } from "./subjects.ts";
 
 export interface Row {
@@ -12,7 +12,7 @@ export interface Row {
   readonly by: string;
   readonly version: string;
   readonly how: string;
-  /** Rows of ours on more than one have no share: the limits are those of one thread. */
+  /** Shares of ours on more than one are of what as many threads give at once, round by round. */
   readonly threads: number;
   readonly status: "ok" | "wrong" | "failed";
   /** Milliseconds a call; null where there is no time. */
@@ -47,10 +47,13 @@ export function rowsOf(attempts: readonly Attempt[], timings: readonly Timing[],
   };
   const over = (a: number | null | undefined, b: number | null) => (a == null || b === null ? null : a / b);
   const { peaks } = limits;
+  const timingOf = (name: string, by: string) =>
+    timed[attempts.findIndex((other) => other.of.name === name && other.by === by && other.threads === 1)];
   return attempts.map((attempt, i): Row => {
     const { of, build, by, version, how, threads, margin, note } = attempt;
     const timing = timed[i] ?? null;
-    const limit = build && timing && threads === 1 ? limits.of(of.work, build) : null;
+    const shared = build && timing && threads > 1 ? sharedBy(timing, timingOf(of.name, by), of, limits) : undefined;
+    const limit = build && timing && threads === 1 ? limits.of(of.work, build) : (shared?.limit ?? null);
     return {
       case: of.name,
       what: of.words,
@@ -66,15 +69,43 @@ export function rowsOf(attempts: readonly Attempt[], timings: readonly Timing[],
       disturbed: threads === 1 ? (timing?.disturbed ?? null) : null,
       limit: limit?.name ?? "",
       rate: limit && timing ? (1000 * limit.giga) / timing.median : null,
-      share: limit && timing ? limit.ms / timing.median : null,
+      share: shared ? shared.share : limit && timing ? limit.ms / timing.median : null,
       plain: of.against?.name ?? "",
       part: over(timing?.median, medianOf(of.against?.name, by)),
       timesStrict: over(timing?.median, medianOf(of.name, "strict", build ? 1 : threads)),
       timesFast: over(timing?.median, medianOf(of.name, "fast")),
       error: margin,
-      note: [note, build && timing ? tangentNote(of, timing, peaks) : ""].filter(Boolean).join("; "),
+      note: [note, shared?.note, build && timing ? tangentNote(of, timing, peaks) : ""].filter(Boolean).join("; "),
     };
   });
+}
+
+/** So many times as much as one must two threads compute in a round for two cores to have been there. */
+const TWO_CORES = 1.85;
+
+/** Two threads against what two threads give at once, and, in rounds in which both cores were there, against one. */
+function sharedBy(timing: Timing, one: Timing | null | undefined, { work }: BenchCase, limits: Limits) {
+  const { scaling } = limits;
+  const all = limits.ofPair(work).flatMap((limit, round) => {
+    const ms = timing.rounds[round];
+    return limit === null || ms == null ? [] : [{ limit, ms, alone: one?.rounds[round], gains: scaling[round]! }];
+  });
+  if (all.length === 0) return undefined;
+  const shares = all.map(({ limit, ms }) => limit.ms / ms).toSorted((a, b) => a - b);
+  const limit: Limit = { ...all[0]!.limit, ms: median(all.map((each) => each.limit.ms)) };
+  const gains = all.map((each) => each.gains);
+  const good = all.filter((each) => each.gains >= TWO_CORES && each.alone != null);
+  const times = (values: number[]) => median(values).toFixed(2);
+  const note = [
+    `two threads compute ${times(gains)} times as much as one here`,
+    ...(good.length === 0
+      ? [`in no round ${TWO_CORES} times as much`]
+      : [
+          `in the ${good.length} of ${all.length} rounds with ${TWO_CORES} times or more, ${times(good.map((each) => each.gains))} times; ` +
+            `this case then ran ${times(good.map(({ alone, ms }) => alone! / ms))} times as fast as on one thread`,
+        ]),
+  ].join(", ");
+  return { limit, share: median(shares), note };
 }
 
 /** Additive attention against the time of one division, and of one exponential and one division, for every tanh. */
@@ -84,5 +115,6 @@ function tangentNote({ tangents }: BenchCase, { median }: Timing, { divGops, exp
   return `${share(1 / divGops)} of a division a tanh, ${share(1 / divGops + 1 / expGops)} of an exp and a division`;
 }
 
-/** Rows of ours that are above their limit: then the probe is wrong. */
-export const impossible = (rows: readonly Row[]): Row[] => rows.filter(({ share }) => share !== null && share > 1);
+/** Rows of ours on one thread that are above their limit: then the probe is wrong. */
+export const impossible = (rows: readonly Row[]): Row[] =>
+  rows.filter(({ share, threads }) => threads === 1 && share !== null && share > 1);

@@ -3,10 +3,11 @@ import { capabilities, createEngine, type Engine } from "saccade";
 import type { BenchCase } from "./case.ts";
 import { type Build, Limits } from "./limits.ts";
 import type { Peer } from "./peers/task.ts";
+import type { Pair } from "./roof/pair.mjs";
 import type { Peaks, Roof } from "./roof/roof.mjs";
 import { type CpuTime, type Effort, median, timeInRounds } from "./rounds.ts";
 import { type Row, rowsOf } from "./rows.ts";
-import { attempts, isSubject } from "./subjects.ts";
+import { type Attempt, attempts, isSubject } from "./subjects.ts";
 
 export interface RunOptions {
   readonly cases: readonly BenchCase[];
@@ -15,6 +16,8 @@ export interface RunOptions {
   readonly threaded?: Engine | undefined;
   readonly peers: readonly Peer[];
   readonly roof: Roof;
+  /** Two threads at once, where there can be two. */
+  readonly pair?: Pair | null;
   readonly effort: Effort;
   readonly cpuTime?: CpuTime;
   /** Told of every block when it begins. */
@@ -65,6 +68,7 @@ export async function run({
   threaded,
   peers,
   roof,
+  pair = null,
   effort,
   cpuTime,
   onBlock,
@@ -77,18 +81,24 @@ export async function run({
     const limits = new Limits(
       roof,
       block.map(({ work }) => work),
+      threaded ? pair : null,
+      block.flatMap((each) => (each.threaded ? [each.work] : [])),
     );
     const all = [];
     for (const each of block) all.push(...(await attempts(each, builds, peers, threaded)));
     const subjects = all.filter(isSubject);
-    const calls = subjects.map(({ placed }) => placed.call);
+    const isLast = ({ build, threads }: Attempt) => build !== null && threads > 1;
+    // What our threads are set against is measured at the end of a round.
+    const inOrder = [...subjects.filter((each) => !isLast(each)), ...subjects.filter(isLast)];
+    const calls = inOrder.map(({ placed }) => placed.call);
     const between = async () => {
       limits.measure();
       // A page that never pauses is taken for dead.
       await new Promise((resolve) => setTimeout(resolve));
     };
     const timings = await timeInRounds(calls, effort, between, cpuTime);
-    rows.push(...rowsOf(all, timings, limits));
+    const inPlace = subjects.map((each) => timings[inOrder.indexOf(each)]!);
+    rows.push(...rowsOf(all, inPlace, limits));
     blocks.push(limits);
     for (const { placed } of subjects) await placed.dispose?.();
   }

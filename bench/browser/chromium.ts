@@ -115,6 +115,8 @@ async function bundle(peers: boolean): Promise<string> {
         { find: /^saccade\/(nn|vision)$/, replacement: entry("$1-browser") },
       ],
     },
+    // Our threads are modules.
+    worker: { format: "es" },
     build: {
       outDir: folder,
       emptyOutDir: false,

@@ -1,6 +1,7 @@
 /** The bench inside a page: what the address asks for is measured, and left on globalThis as JSON text. */
 import { casesLike } from "../cases.ts";
 import type { Peer } from "../peers/task.ts";
+import { measurePair } from "../roof/pair.mjs";
 import { measureRoof, type Peaks } from "../roof/roof.mjs";
 import { FULL, loadBuilds, loadThreaded, QUICK, type Run, run } from "../run.ts";
 
@@ -38,9 +39,10 @@ export async function measure(
     publish({ roof: { ...roof } });
     const builds = threads === 1 ? await loadBuilds(say) : [];
     const threaded = await loadThreaded(say);
+    const pair = await measurePair();
     const peers = await loadPeers(say, threads);
     const done = await run({
-      ...{ cases, builds, threaded, peers, roof, effort: quick ? QUICK : FULL },
+      ...{ cases, builds, threaded, peers, roof, pair, effort: quick ? QUICK : FULL },
       onBlock: (current) => publish({ current }),
     });
     publish({ done: true, run: { ...done, reads: [...done.reads] } });

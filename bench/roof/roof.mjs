@@ -62,8 +62,8 @@ async function read(url) {
   return new Uint8Array(await response.arrayBuffer());
 }
 
-/** @param {string} variant @returns {Promise<Probe | null>} */
-async function load(variant) {
+/** @param {string} variant @returns {Promise<WebAssembly.Module | null>} */
+export async function compile(variant) {
   const url = new URL(`./dist/roof.${variant}.wasm`, import.meta.url);
   let bytes;
   try {
@@ -71,9 +71,12 @@ async function load(variant) {
   } catch (cause) {
     throw new Error(`the roof probe is not built (${url.pathname} is missing): run \`npm run build\``, { cause });
   }
-  if (!WebAssembly.validate(bytes)) return null;
-  const instance = await WebAssembly.instantiate(await WebAssembly.compile(bytes));
-  return /** @type {any} */ (instance.exports);
+  return WebAssembly.validate(bytes) ? await WebAssembly.compile(bytes) : null;
+}
+
+/** An instance of its own. @param {WebAssembly.Module} module @returns {Promise<Probe>} */
+export async function probeOf(module) {
+  return /** @type {any} */ ((await WebAssembly.instantiate(module)).exports);
 }
 
 /**
@@ -92,7 +95,7 @@ function room(probe, byteLength) {
 }
 
 /** @param {Probe} probe */
-function ratesOf(probe) {
+export function ratesOf(probe) {
   const { buffer, start } = room(probe, PAGE + EXP_COUNT * 4);
   const chains = new Float32Array(buffer, start, 256);
   const table = start + chains.byteLength;
@@ -148,14 +151,25 @@ function sample(rate) {
 const gigaOf = (rates) => Math.max(...rates.map((rate) => rate.best)) / 1e9;
 
 /**
+ * A range to read, its length a multiple of 512.
+ *
  * @param {Probe} probe
  * @param {number} byteLength
  */
-function readGBps(probe, byteLength) {
+export function rangeOf(probe, byteLength) {
   const length = Math.max(512, Math.ceil(byteLength / 512) * 512);
   const { buffer, start } = room(probe, length);
   // Pages never written share one page of zeros, which would sit in the cache.
   new Uint8Array(buffer, start, length).fill(1);
+  return { start, length };
+}
+
+/**
+ * @param {Probe} probe
+ * @param {number} byteLength
+ */
+function readGBps(probe, byteLength) {
+  const { start, length } = rangeOf(probe, byteLength);
   const rates = [probe.read_1, probe.read_4].map((read) => ({
     run(/** @type {number} */ rounds) {
       for (let i = 0; i < rounds; i++) read(start, length);
@@ -177,13 +191,13 @@ function readGBps(probe, byteLength) {
  * @returns {Promise<Roof>}
  */
 export async function measureRoof({ milliseconds = 300 } = {}) {
-  const strict = await load("strict");
-  if (strict === null) throw new Error("this engine has no WebAssembly SIMD");
-  const fast = await load("fast");
+  const module = await compile("strict");
+  if (module === null) throw new Error("this engine has no WebAssembly SIMD");
+  const fast = await compile("fast");
   // An instance of its own: reading grows the memory and fills it, under the other probes' operands.
-  const reader = /** @type {Probe} */ (await load("strict"));
-  const rates = ratesOf(strict);
-  const fused = fast === null ? null : ratesOf(fast).fused;
+  const reader = await probeOf(module);
+  const rates = ratesOf(await probeOf(module));
+  const fused = fast === null ? null : ratesOf(await probeOf(fast)).fused;
   const all = [...Object.values(rates).flat(), ...(fused ?? [])];
   const sweep = (time = milliseconds) => {
     for (const rate of all) rate.best = 0;
