@@ -379,8 +379,10 @@ export class KvCache {
         const elements = shape.reduce((product, size) => product * size, 1);
         return session.result({ shape, elements, dtype: "float32", target: undefined });
       }) as [ReturnType<typeof session.result>, ReturnType<typeof session.result>];
-      const { f32 } = instance.memory(caller).views();
-      for (const { address, elements } of [key, value]) f32.fill(0, address >>> 2, (address >>> 2) + elements);
+      if (extents.some(({ length }) => length < to)) {
+        const { f32 } = instance.memory(caller).views();
+        for (const { address, elements } of [key, value]) f32.fill(0, address >>> 2, (address >>> 2) + elements);
+      }
       extents.forEach(({ length }, row) => {
         const n = Math.min(to, length) - from;
         if (n <= 0) return;

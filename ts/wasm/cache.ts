@@ -15,6 +15,7 @@ const PHASE_APPEND = 0;
 const PHASE_READ = 1;
 /** Refuses what cannot be stored: run before tiles are shared out, so that nothing is written where a row is refused. */
 const PHASE_CHECK = 2;
+const PHASE_APPEND_CHECKED = 3;
 
 /** Positions of a tile: a block. */
 const BLOCK = 64;
@@ -74,12 +75,7 @@ export function appendRows(
     u32[base + N] = n;
     u32[base + STARTS] = lists;
     u32[base + COUNTS] = lists + 4 * starts.length;
-    const status = statusOfAppend(
-      instance,
-      block,
-      { batch: starts.length, n, elements: key.elements + value.elements },
-      caller,
-    );
+    const status = statusOfAppend(instance, block, tilesOf(instance, cache, { key, value, n, counts }), caller);
     if (status === 0) return undefined;
     const about = refusedValue(status);
     if (about !== undefined) return about;
@@ -89,24 +85,43 @@ export function appendRows(
   }
 }
 
+/** What there is to append: tiles, the work of all of them, and what of it is worth sharing. */
+interface AppendTiles {
+  readonly tiles: number;
+  readonly work: number;
+  readonly shared: number;
+  readonly isInt8: boolean;
+}
+
+function tilesOf(
+  instance: WasmInstance,
+  cache: number,
+  { key, value, n, counts }: Pick<AppendCall, "key" | "value" | "n" | "counts">,
+): AppendTiles {
+  const isInt8 = instance.memory("KvCache").views().u32[cache >>> 2] === INT8;
+  const elements = key.elements + value.elements;
+  const work = Math.ceil((elements * WORK_PER_ELEMENT * (isInt8 ? 4 : 1)) / 1024);
+  const rows = counts.reduce((sum, count) => sum + count, 0);
+  // A block's rows are one thread's: the others' part must be worth it.
+  const shared = Math.min(work, Math.max(1, Math.floor(work * 2 * (1 - BLOCK / rows))));
+  // Rows that begin anywhere in a block lie in two more than they fill at most.
+  return { tiles: counts.length * (Math.floor(n / BLOCK) + 2), work, shared, isInt8 };
+}
+
 /** Runs all tiles: on threads a check of all rows comes first, as each of them sees some rows only. */
 function statusOfAppend(
   instance: WasmInstance,
   block: number,
-  { batch, n, elements }: { readonly batch: number; readonly n: number; readonly elements: number },
+  { tiles, work, shared, isInt8 }: AppendTiles,
   caller: string,
 ): number {
-  // Rows that begin anywhere in a block lie in two more than they fill at most.
-  const tiles = batch * (Math.floor(n / BLOCK) + 2);
-  const isInt8 = instance.memory(caller).views().u32[block >>> 2] === INT8;
-  const work = Math.ceil((elements * WORK_PER_ELEMENT * (isInt8 ? 4 : 1)) / 1024);
   const phase = (phase: number) => ({ kind: KIND_CACHE, phase, block, pass: 0, tiles, work });
   const alone = (phase: number): number => statusOfTiles(instance, KIND_CACHE, phase, block, 0, 0, tiles, caller);
-  const pool = poolFor(instance, work, tiles);
+  const pool = poolFor(instance, shared, tiles);
   if (pool === undefined) return alone(PHASE_APPEND);
   // Which row is refused must not depend on who was first.
   if (isInt8 && pool.run(phase(PHASE_CHECK), caller) !== 0) return alone(PHASE_CHECK);
-  return pool.run(phase(PHASE_APPEND), caller);
+  return pool.run(phase(isInt8 ? PHASE_APPEND_CHECKED : PHASE_APPEND), caller);
 }
 
 /** Reads positions `from` up to `from + n` of the one batch row that a header names, as float32. */

@@ -245,7 +245,8 @@ impl<'a> Operator<'a> for Linear<'a> {
     }
 
     fn work(&self) -> usize {
-        amount(&[self.groups, self.rows, self.weight.inner, self.weight.outer])
+        // Few rows wait for the weight to be read.
+        amount(&[self.groups, if self.rows < 4 { 4 } else { self.rows }, self.weight.inner, self.weight.outer])
     }
 
     fn run(&self, out: &mut [Output<'_>], scratch: Scratch<'_>, _: usize, tiles: Range<usize>) -> Result<(), Error> {

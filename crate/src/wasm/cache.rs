@@ -204,21 +204,24 @@ impl CacheCall {
         Ok(unsafe { span.slice() })
     }
 
-    /// Appends the rows of tiles; nothing of them is written where one cannot be stored.
-    pub fn append(&self, from: u32, to: u32) -> Result<(), Error> {
+    /// Refuses rows of tiles that cannot be stored, unless that has been done, and then appends them, if that is wanted: nothing
+    /// of them is written where one is refused.
+    pub fn append(&self, checks: bool, writes: bool, from: u32, to: u32) -> Result<(), Error> {
         let call = self.appended()?;
-        self.check_rows(&call, from, to)?;
         let mut cache = self.cache.cache_mut()?;
-        for tile in from..to {
+        for tile in from..if checks { to } else { from } {
+            let Some((batch, rows)) = self.rows(&call, tile) else { break };
+            for (operand, field) in [(&call.key, Field::Key), (&call.value, Field::Value)] {
+                if !cache.accepts(operand, batch, rows.clone()) {
+                    return Err(Error::new(Reason::Value, field));
+                }
+            }
+        }
+        for tile in from..if writes { to } else { from } {
             let Some((batch, rows)) = self.rows(&call, tile) else { break };
             cache.append(&call.key, &call.value, batch, call.starts[batch] as usize, rows)?;
         }
         Ok(())
-    }
-
-    /// Refuses rows of tiles that cannot be stored.
-    pub fn check(&self, from: u32, to: u32) -> Result<(), Error> {
-        self.check_rows(&self.appended()?, from, to)
     }
 
     fn appended<'a>(&self) -> Result<Appended<'a>, Error> {
@@ -242,19 +245,6 @@ impl CacheCall {
         let block = (start / BLOCK_KV + nth) * BLOCK_KV;
         let from = block.saturating_sub(start).min(count);
         Some((batch, from..(block + BLOCK_KV - start).min(count).max(from)))
-    }
-
-    fn check_rows(&self, call: &Appended<'_>, from: u32, to: u32) -> Result<(), Error> {
-        let cache = self.cache.cache_mut()?;
-        for (rows, field) in [(&call.key, Field::Key), (&call.value, Field::Value)] {
-            for tile in from..to {
-                let Some((batch, range)) = self.rows(call, tile) else { break };
-                if !cache.accepts(rows, batch, range) {
-                    return Err(Error::new(Reason::Value, field));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Reads tiles of 64 rows back.

@@ -51,6 +51,7 @@ const PHASE_ALL: u32 = 4;
 const PHASE_APPEND: u32 = 0;
 const PHASE_READ: u32 = 1;
 const PHASE_CHECK: u32 = 2;
+const PHASE_APPEND_CHECKED: u32 = 3;
 
 /// What this module does; the linker drops the rest.
 const ATTENTION: bool = cfg!(feature = "attention");
@@ -97,9 +98,9 @@ pub fn run(kind: u32, phase: u32, args: u32, pass: u32, from: u32, to: u32, thre
         (KIND_ATTENTION, _) => run_attention(phase, args, pass, from..to, thread),
         (KIND_FUNCTION, 0) => apply_function(args),
         (KIND_MERGE, 0) => merge(args, from, to, thread),
-        (KIND_CACHE, PHASE_APPEND) => CacheCall::read(args).and_then(|call| call.append(from, to)),
+        (KIND_CACHE, PHASE_APPEND | PHASE_CHECK | PHASE_APPEND_CHECKED) => CacheCall::read(args)
+            .and_then(|call| call.append(phase != PHASE_APPEND_CHECKED, phase != PHASE_CHECK, from, to)),
         (KIND_CACHE, PHASE_READ) => CacheCall::read(args).and_then(|call| call.read_back(from, to)),
-        (KIND_CACHE, PHASE_CHECK) => CacheCall::read(args).and_then(|call| call.check(from, to)),
         _ => Err(UNKNOWN),
     })
 }
