@@ -18,8 +18,8 @@ import { painted } from "./painted.ts";
 
 const good = new URL("../../dist/thread-node.js", import.meta.url);
 const other = new URL("./other-thread.mjs", import.meta.url);
-const worker = (how?: string) =>
-  how === undefined ? new Worker(good) : new Worker(other, { workerData: { how }, execArgv: [] });
+const worker = (how?: string, began?: SharedArrayBuffer) =>
+  how === undefined ? new Worker(good) : new Worker(other, { workerData: { how, began }, execArgv: [] });
 
 const shape = [1, 512, 4, 64];
 const [query, key, value] = [1, 2, 3].map((seed) => painted(seed, shape)) as [Input, Input, Input];
@@ -129,6 +129,59 @@ describe("a thread that", () => {
       await until(() => engine.stats().threads === 3);
       works(engine);
       expect(workers).toHaveLength(3);
+    });
+  });
+
+  it("dies in the middle of a chunk makes the call end with ERR_SACCADE_TIMEOUT; another takes its place", {
+    timeout: 60_000,
+  }, async () => {
+    let made = 0;
+    const createWorker = () => worker(++made === 1 ? "dies" : undefined);
+    await withEngine({ threads: 2, createWorker }, async (engine) => {
+      const live = engine.stats().liveBytes;
+      const error = failure(engine);
+      expect(error).toBeInstanceOf(SaccadeError);
+      expect(error).toMatchObject({ code: "ERR_SACCADE_TIMEOUT" });
+      works(engine);
+      await until(() => engine.stats().threads === 2);
+      await until(() => engine.stats().liveBytes === live);
+      works(engine);
+      expect(made).toBe(2);
+    });
+  });
+
+  it("is killed while it computes a chunk makes an asynchronous call end so too", { timeout: 60_000 }, async () => {
+    const began = new SharedArrayBuffer(4);
+    const workers: Worker[] = [];
+    const createWorker = () => {
+      workers.push(workers.length === 0 ? worker("endures", began) : worker());
+      return workers.at(-1)!;
+    };
+    await withEngine({ threads: 2, createWorker }, async (engine) => {
+      const live = engine.stats().liveBytes;
+      const hasBegun = () => Atomics.load(new Int32Array(began), 0) === 1;
+      let error: unknown;
+      // The thread need not get a chunk of the first call.
+      for (let tries = 0; tries < 1000 && error === undefined; tries++) {
+        let ended = false;
+        const pending = attentionAsync(query, key, value, { engine }).then(
+          () => undefined,
+          (reason: unknown) => reason,
+        );
+        pending.then(() => {
+          ended = true;
+        });
+        await until(() => hasBegun() || ended);
+        if (hasBegun()) await workers[0]!.terminate();
+        error = await pending;
+      }
+      expect(error).toBeInstanceOf(SaccadeError);
+      expect(error).toMatchObject({ code: "ERR_SACCADE_TIMEOUT" });
+      works(engine);
+      await until(() => engine.stats().threads === 2);
+      await until(() => engine.stats().liveBytes === live);
+      works(engine);
+      expect(workers).toHaveLength(2);
     });
   });
 

@@ -1,8 +1,9 @@
-// The package's thread with something in its way, as workerData says: it counts, dawdles, fails, hangs, or never answers.
+// The package's thread with something in its way, as workerData says: it counts, dawdles, fails, hangs, dies in a chunk, computes one
+// for ever, or never answers.
 import { parentPort, workerData } from "node:worker_threads";
 import { pauses } from "./delays.mjs";
 
-const { how, thread = 1, counts } = workerData;
+const { how, thread = 1, counts, began } = workerData;
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
 const dawdle = pauses(thread);
@@ -14,6 +15,14 @@ const before = {
   },
   hangs() {
     Atomics.wait(pause, 0, 0);
+  },
+  dies(run) {
+    run();
+    process.exit();
+  },
+  endures(run) {
+    Atomics.store(new Int32Array(began), 0, 1);
+    for (;;) run();
   },
 };
 
@@ -33,7 +42,7 @@ else {
     }
     const { exports } = new Real(module, imports);
     const run = (...args) => {
-      before[how]();
+      before[how](() => exports.run(...args));
       return exports.run(...args);
     };
     return { exports: { ...exports, run } };
