@@ -17,7 +17,7 @@ import {
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { TensorView } from "../wasm/view.ts";
 import type { CapturedAttention } from "./captured-attention.ts";
-import { proveApart } from "./overlap.ts";
+import { type NamedView, proveApart } from "./overlap.ts";
 import { countElements } from "./shape.ts";
 import { type CapturedTensor, dtypeOf, proveTensor } from "./tensor-like.ts";
 
@@ -120,7 +120,8 @@ export function resolveApart(
 ): Destination {
   const destination = resolveDestination(captured, shape, "float32", instance, caller);
   if (destination.target !== undefined) {
-    const named = Object.entries(inputs).flatMap(([name, view]) => (view === undefined ? [] : [{ name, view }]));
+    const named: NamedView[] = [];
+    for (const name in inputs) if (inputs[name] !== undefined) named.push({ name, view: inputs[name] });
     proveApart([{ name: "out", view: destination.target }], named, caller);
   }
   return destination;

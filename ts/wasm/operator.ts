@@ -75,7 +75,9 @@ export class Session {
   result(destination: Destination): ResultSlot {
     const data = newData(destination, this.#memory, this.caller);
     const place = placeContiguous(destination, this.#memory, this.caller);
-    const slot = { ...this.#slot(place.address, destination.dtype, destination.shape), data };
+    const { dtype, shape } = destination;
+    const { address, strides, elements, span } = this.#slot(place.address, dtype, shape);
+    const slot = { address, dtype, shape, strides, elements, span, contiguous: true, outside: undefined, data };
     this.#results.push({ destination, place, slot });
     return slot;
   }
@@ -98,7 +100,7 @@ export class Session {
   /** An input of any dtype, row-major: used where it lies if it is so already. */
   raw(view: TensorView): Slot {
     const { shape, elements, dtype, address, outside } = view;
-    if (address >= 0 && view.contiguous) return { ...view, outside: undefined };
+    if (address >= 0 && view.contiguous) return view as Slot;
     const size = ELEMENT_BYTE_LENGTH[dtype];
     const slot = this.#slot(this.#memory.scratch.allocate(elements * size, this.caller), dtype, shape);
     const at = slot.address / size;
