@@ -11,6 +11,7 @@
 
 pub mod blocks;
 pub mod pairs;
+pub mod quad_steps;
 pub mod row_steps;
 
 use crate::error::{Error, Field, Reason};

@@ -1,5 +1,6 @@
 //! The micro-kernel and packing at every edge and tail, against plain loops in the stated order.
 
+use saccade::kernel::gemm_block::{row_along_rows, row_by_columns};
 use saccade::kernel::gemm_tile::{gemm_tile, Add, AddScale, Epilogue, Merge, Scale, Store};
 use saccade::kernel::pack::{pack_panel, touch};
 use saccade::kernel::portable::F32x4;
@@ -66,6 +67,35 @@ fn every_panel() {
         pack_panel::<F32x4>(&rows.each_ref().map(Vec::as_slice), &mut panel);
         for (at, x) in panel.iter().enumerate() {
             assert_eq!(x.to_bits(), rows[at % NR][at / NR].to_bits());
+        }
+    }
+}
+
+/// Segments of 64, each from +0 on, added in order.
+fn in_segments(a: &[f32], b: impl Fn(usize) -> f32) -> f32 {
+    let segments = a.chunks(ROW_STRIDE).enumerate();
+    let sums = segments.map(|(i, a)| a.iter().enumerate().fold(0.0, |sum, (k, a)| sum + a * b(i * ROW_STRIDE + k)));
+    sums.reduce(|all, sum| all + sum).unwrap_or(0.0)
+}
+
+#[test]
+fn one_row_along_rows_and_by_columns() {
+    for length in [1, 3, 4, 63, 64, 65, 128, 130, 192, 255, 256, 260, 384, 447, 519, 1030] {
+        let a: Vec<f32> = (0..length).map(|k| number(k) * 0.7).collect();
+        let rows: Vec<f32> = (0..5 * length).map(|i| number(i + 7) * 1.1).collect();
+        let quad = [0, 1, 3, 3].map(|row| &rows[row * length..][..length]);
+        for next in [&[][..], &rows[..4 * length], &rows[..4 * length - 1]] {
+            let mut sums = [f32::NAN; 4];
+            row_along_rows::<F32x4>(&a, quad, next, &mut sums);
+            for (sum, row) in sums.iter().zip(quad) {
+                assert_eq!(sum.to_bits(), in_segments(&a, |k| row[k]).to_bits(), "{length}");
+            }
+        }
+        let columns: Vec<[f32; 32]> = (0..length).map(|k| core::array::from_fn(|c| number(k * 32 + c))).collect();
+        let mut sums = [f32::NAN; 32];
+        row_by_columns::<F32x4>(&a, &columns, &mut sums);
+        for (column, sum) in sums.iter().enumerate() {
+            assert_eq!(sum.to_bits(), in_segments(&a, |k| columns[k][column]).to_bits(), "{length}");
         }
     }
 }

@@ -12,8 +12,11 @@ describe("Linear", () => {
   it.each([
     [1, 3, 2],
     [1, 64, 32],
+    [1, 300, 37],
+    [2, 519, 65],
     [3, 130, 65],
     [6, 65, 33],
+    [7, 1100, 34],
     [260, 70, 40],
   ])("gives the bits of linear: %i x %i -> %i", (rows, inner, outer) => {
     const [x, weight, bias] = [painted(1, rows, inner), painted(2, outer, inner), painted(3, outer)];

@@ -1,15 +1,16 @@
 //! Rows of A times 32 columns of B, over one segment of the inner axis: the matrix product's block.
 //!
 //! The tile is that of [`super::gemm_tile`], 4 rows x 8 columns; here a call runs many of them, so that nothing but the tile is
-//! left between two of them. Of rows that fill no four each is run
-//! alone, through [`super::row_tile`].
+//! left between two of them. Rows that fill no four are run one by one.
 //!
 //! Order per element: the segment's sum starts at +0 and adds the products in ascending order of the inner index; then it is
 //! stored, or added to what C holds.
 
 use super::gemm_tile::tile_sums;
-use super::row_tile::{Blend, Elements, COLUMNS};
+use super::row_tile::COLUMNS;
 use super::{Lanes, MR, NR, ROW_STRIDE};
+use crate::layout::quad_steps::QuadSteps;
+use crate::layout::row_steps::RowSteps;
 use crate::layout::{Abreast, Rows8, Step, TileSteps};
 
 /// Elements of four rows of A, [`ROW_STRIDE`] apart.
@@ -38,14 +39,60 @@ pub fn gemm_block<L: Lanes>(a: &[[f32; A_BLOCK]], b: Columns<'_>, c: &mut [[f32;
     }
 }
 
-/// One row, as it lies, against the columns.
-pub fn row_block<L: Lanes>(a: &[f32], b: Columns<'_>, c: &mut [f32; COLUMNS], add: bool) {
-    let mut sums = [0.0; COLUMNS];
-    Elements::F32(b.as_flattened()).row_tile(a, COLUMNS, &mut sums, Blend::SUMS);
-    for (to, sum) in c.as_chunks_mut::<4>().0.iter_mut().zip(sums.as_chunks::<4>().0) {
-        let sum = L::load(sum);
-        if add { L::load(to).add(sum) } else { sum }.store(to);
+/// One row, as it lies, against columns that lie side by side, over all segments.
+#[inline(never)]
+pub fn row_by_columns<L: Lanes>(a: &[f32], b: Columns<'_>, c: &mut [f32; COLUMNS]) {
+    for (i, (a, b)) in a.chunks(ROW_STRIDE).zip(b.chunks(ROW_STRIDE)).enumerate() {
+        let mut sums = [[L::splat(0.0); 4]; 2];
+        let mut steps = RowSteps::new(a, b.as_flattened(), COLUMNS);
+        let mut step = || {
+            steps.step(|half, a, b: &[[f32; 8]; 2]| {
+                let a = L::splat(*a);
+                for (sum, b) in sums[half].iter_mut().zip(b.as_flattened().as_chunks::<4>().0) {
+                    *sum = a.mul_add(L::load(b), *sum);
+                }
+            })
+        };
+        while step() && step() {}
+        for (to, sum) in c.as_chunks_mut::<4>().0.iter_mut().zip(sums.as_flattened()) {
+            if i > 0 { L::load(to).add(*sum) } else { *sum }.store(to);
+        }
     }
+}
+
+/// One row against four columns that lie as rows: each four by four is turned in the registers. Segments are sums of their own, so
+/// four of them go side by side: one alone would wait for its additions. What is next after these rows is touched on the way.
+#[inline(never)]
+pub fn row_along_rows<L: Lanes>(a: &[f32], rows: [&[f32]; 4], next: &[f32], c: &mut [f32; 4]) {
+    let mut sum = L::splat(0.0);
+    let mut at = 0;
+    while at < a.len() {
+        let (a, rows, next) = (&a[at..], rows.map(|row| &row[at..]), next.get(4 * at..).unwrap_or_default());
+        at += match a.len() / ROW_STRIDE {
+            0 | 1 => segments::<L, 1>(a, rows, next, &mut sum),
+            2 | 3 => segments::<L, 2>(a, rows, next, &mut sum),
+            _ => segments::<L, 4>(a, rows, next, &mut sum),
+        };
+    }
+    sum.store(c);
+}
+
+/// Adds the sums of the first segments, in order; how many elements these were.
+#[inline(always)]
+fn segments<L: Lanes, const SEGMENTS: usize>(a: &[f32], rows: [&[f32]; 4], next: &[f32], sum: &mut L) -> usize {
+    let n = ROW_STRIDE.min(a.len());
+    let in_fours = n / 4 * 4;
+    let mut sums = [L::splat(0.0); SEGMENTS];
+    let mut steps = QuadSteps::<SEGMENTS>::new(a, rows, in_fours, next);
+    while steps.step(|segment, a, rows| sums[segment] = L::add_four_products(sums[segment], a, rows)) {}
+    for k in in_fours..n {
+        // Of a single segment: the last one of all.
+        sums[0] = L::splat(a[k]).mul_add(L::load(&rows.map(|row| row[k])), sums[0]);
+    }
+    for segment in sums {
+        *sum = sum.add(segment);
+    }
+    (SEGMENTS - 1) * ROW_STRIDE + n
 }
 
 /// One row against 32 columns that lie as rows, `stride` elements apart: each four by four is turned in the registers. Of a

@@ -79,6 +79,17 @@ pub trait Lanes: Copy {
     fn sqrt(self) -> Self;
     /// `self * b + c`: two roundings in a strict build, one where relaxed SIMD is compiled in.
     fn mul_add(self, b: Self, c: Self) -> Self;
+    /// Adds four products to each sum, in ascending order: lane i of `sums` takes `x[k] * rows[i][k]`, each by [`Lanes::mul_add`].
+    #[inline(always)]
+    fn add_four_products(sums: Self, x: &[f32; 4], rows: [&[f32; 4]; 4]) -> Self {
+        if cfg!(target_feature = "relaxed-simd") {
+            let columns = Self::transpose(rows.map(Self::load));
+            return x.iter().zip(columns).fold(sums, |sums, (x, column)| Self::splat(*x).mul_add(column, sums));
+        }
+        // Products of which each is rounded may be turned in place of the rows, and x need not be spread.
+        let x = Self::load(x);
+        Self::transpose(rows.map(|row| x.mul(Self::load(row)))).into_iter().fold(sums, Self::add)
+    }
     /// `self < other ? other : self`: a NaN in `other` never wins, a NaN in `self` stays.
     fn larger(self, other: Self) -> Self;
     /// `self < other`, false for NaN.

@@ -11,12 +11,13 @@
 //!
 //! Loops (after BLIS: Van Zee and van de Geijn 2015): a tile is 256 rows and 256 columns. Its rows are copied to blocks at the
 //! micro-kernel's constant stride. A segment of 32 columns (8 KiB) is laid side by side in the first cache and meets all rows
-//! there: so W is gone through once for 256 rows, and nothing of its size has to be kept.
+//! there: so W is gone through once for 256 rows, and nothing of its size has to be kept. One to three rows, and those that fill no
+//! four, go by themselves along W as it lies.
 
 use super::activation::Activation;
 use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
-use crate::kernel::gemm_block::{copy_row, gemm_block, pack_columns, row_block, row_by_rows, A_BLOCK};
+use crate::kernel::gemm_block::{copy_row, gemm_block, pack_columns, row_along_rows, row_by_columns, A_BLOCK};
 use crate::kernel::row_tile::COLUMNS;
 use crate::kernel::{Lanes, Native, MR, ROW_STRIDE};
 use core::ops::Range;
@@ -25,6 +26,9 @@ use core::ops::Range;
 const TILE_ROWS: usize = 256;
 /// Columns of a tile, in groups of 32.
 const TILE_GROUPS: usize = 8;
+
+/// Rows of W are touched before they are read up to this length.
+const LONGEST_AHEAD: usize = 1024;
 
 /// Weights by rows, or packed.
 #[derive(Clone, Copy)]
@@ -43,6 +47,11 @@ impl Weight<'_> {
     /// Groups of 32 output features.
     pub fn columns(&self) -> usize {
         self.outer.div_ceil(COLUMNS)
+    }
+
+    /// A group of columns that is packed.
+    fn panel(&self, weight_group: usize, columns: usize) -> &[[f32; COLUMNS]] {
+        &self.data.as_chunks().0[(weight_group * self.columns() + columns) * self.inner..][..self.inner]
     }
 
     /// Lays a segment of a group of columns side by side.
@@ -128,7 +137,7 @@ impl<'a> Linear<'a> {
 
     /// f32 elements of a tile's memory: blocks of rows, a segment of 32 columns, 32 sums for each row.
     fn memory(&self) -> Result<[usize; 3], Error> {
-        let place = if self.weight.packed { 0 } else { ROW_STRIDE * COLUMNS };
+        let place = if self.weight.packed || self.quads() == 0 { 0 } else { ROW_STRIDE * COLUMNS };
         let blocks = product(&[self.quads(), self.segments(), A_BLOCK])?;
         Ok([blocks, place, TILE_ROWS.min(self.rows) * COLUMNS])
     }
@@ -138,45 +147,73 @@ impl<'a> Linear<'a> {
         let (group, first, rows) = self.rows_of(tile / self.column_tiles());
         let from = tile % self.column_tiles() * TILE_GROUPS;
         let weight_group = group % self.weight_groups;
-        let in_fours = rows / MR * MR;
-        let Weight { data, packed, outer, inner } = self.weight;
-        // Fewer rows than a block are multiplied by W as it lies.
-        let by_rows = !packed && in_fours == 0;
+        let Weight { outer, inner, .. } = self.weight;
         let [blocks, place, _] = self.memory()?;
         let (blocks, rest) = workspace.split_at_mut(blocks);
         let (place, sums) = rest.split_at_mut(place);
         let sums = &mut sums.as_chunks_mut::<COLUMNS>().0[..rows];
         for columns in from..self.weight.columns().min(from + TILE_GROUPS) {
-            for i in 0..self.segments() {
-                let segment = self.segment(i);
-                if by_rows && segment.len().is_multiple_of(4) && (columns + 1) * COLUMNS <= outer {
-                    let rows_of_w = &data[(weight_group * outer + columns * COLUMNS) * inner + segment.start..];
-                    for (r, sums) in sums.iter_mut().enumerate() {
-                        row_by_rows::<Native>(self.part_of(first + r, &segment), rows_of_w, inner, sums, i > 0);
-                    }
-                    continue;
-                }
-                let b = if packed {
-                    let panel = (weight_group * self.weight.columns() + columns) * inner;
-                    &data.as_chunks().0[panel + segment.start..panel + segment.end]
-                } else {
-                    let place = &mut place.as_chunks_mut().0[..segment.len()];
-                    self.weight.pack(weight_group, columns, segment.start, place);
-                    place
-                };
-                let (fours, alone) = sums.split_at_mut(in_fours);
-                if in_fours > 0 {
-                    let a = &blocks.as_chunks().0[i * self.quads()..][..in_fours / MR];
-                    gemm_block::<Native>(a, b, fours, i > 0);
-                }
-                for (r, sums) in alone.iter_mut().enumerate() {
-                    row_block::<Native>(self.part_of(first + in_fours + r, &segment), b, sums, i > 0);
-                }
+            let (fours, alone) = sums.split_at_mut(rows / MR * MR);
+            if !fours.is_empty() {
+                self.multiply_fours(weight_group, columns, blocks, place, fours);
+            }
+            if !alone.is_empty() {
+                let x = &self.x[(first + fours.len()) * inner..(first + rows) * inner];
+                self.multiply_alone(weight_group, columns, x, alone);
             }
             let column = columns * COLUMNS;
             self.finish(column, sums, &mut y[first * outer + column..]);
         }
         Ok(())
+    }
+
+    /// Fours of rows, whose blocks are filled, times a group of columns.
+    fn multiply_fours(
+        &self,
+        weight_group: usize,
+        columns: usize,
+        blocks: &[f32],
+        place: &mut [f32],
+        sums: &mut [[f32; COLUMNS]],
+    ) {
+        for (i, blocks) in blocks.as_chunks().0.chunks_exact(self.quads()).enumerate().take(self.segments()) {
+            let segment = self.segment(i);
+            let b = if self.weight.packed {
+                &self.weight.panel(weight_group, columns)[segment]
+            } else {
+                let place = &mut place.as_chunks_mut().0[..segment.len()];
+                self.weight.pack(weight_group, columns, segment.start, place);
+                place
+            };
+            gemm_block::<Native>(&blocks[..sums.len() / MR], b, sums, i > 0);
+        }
+    }
+
+    /// Rows as they lie times a group of columns: what is packed from one end to the other, rows of W by fours.
+    fn multiply_alone(&self, weight_group: usize, columns: usize, x: &[f32], sums: &mut [[f32; COLUMNS]]) {
+        let Weight { data, packed, outer, inner } = self.weight;
+        if packed {
+            let panel = self.weight.panel(weight_group, columns);
+            for (x, sums) in x.chunks_exact(inner).zip(sums) {
+                row_by_columns::<Native>(x, panel, sums);
+            }
+            return;
+        }
+        let first = columns * COLUMNS;
+        for from in (first..outer.min(first + COLUMNS)).step_by(4) {
+            // The last row again for those that are missing.
+            let quad =
+                [0, 1, 2, 3].map(|i| &data[(weight_group * outer + (from + i).min(outer - 1)) * inner..][..inner]);
+            // Where they are longer, four rows are gone from the first cache before they are read.
+            let next = if inner > LONGEST_AHEAD {
+                &[]
+            } else {
+                data.get((weight_group * outer + from + 4) * inner..).unwrap_or_default()
+            };
+            for (x, sums) in x.chunks_exact(inner).zip(&mut *sums) {
+                row_along_rows::<Native>(x, quad, next, &mut sums.as_chunks_mut().0[(from - first) / 4]);
+            }
+        }
     }
 
     /// Adds the bias, applies the activation and stores 32 outputs of each row, or as many as there are.
