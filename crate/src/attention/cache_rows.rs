@@ -2,8 +2,10 @@
 
 use super::cache::{CacheDType, HeadBlock};
 use super::BLOCK_KV;
+use crate::kernel::exp::Exp2;
+use crate::kernel::reduce::exp_and_sum;
 use crate::kernel::row_tile::{Blend, Elements, COLUMNS};
-use crate::kernel::{MR, ROW_STRIDE};
+use crate::kernel::{Native, MR, ROW_STRIDE};
 
 /// Rows of bf16 up to which each meets the whole block by itself.
 pub(super) const ROWS_ONE_BY_ONE: usize = MR;
@@ -87,8 +89,13 @@ impl RowValues<'_> {
         factors: Option<[f32; 2]>,
         o: &mut [f32],
     ) -> f32 {
+        if self.stride.is_some() {
+            let l = exp_and_sum(&Exp2::<Native>::new(), t.as_chunks_mut().0, m);
+            self.weigh_panels(0, t, 0, factors, o);
+            return l;
+        }
         let Some((first, rest)) = o.split_first_chunk_mut() else { return f32::NAN };
-        let l = self.elements.exp_row_tile(t, m, self.stride.unwrap_or(COLUMNS), first, blend(factors));
+        let l = self.elements.exp_row_tile(t, m, first, blend(factors));
         if !rest.is_empty() {
             self.weigh_panels(1, t, 0, factors, rest);
         }

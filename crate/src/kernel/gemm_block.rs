@@ -44,16 +44,13 @@ pub fn gemm_block<L: Lanes>(a: &[[f32; A_BLOCK]], b: Columns<'_>, c: &mut [[f32;
 pub fn row_by_columns<L: Lanes>(a: &[f32], b: Columns<'_>, c: &mut [f32; COLUMNS]) {
     for (i, (a, b)) in a.chunks(ROW_STRIDE).zip(b.chunks(ROW_STRIDE)).enumerate() {
         let mut sums = [[L::splat(0.0); 4]; 2];
-        let mut steps = RowSteps::new(a, b.as_flattened(), COLUMNS);
-        let mut step = || {
-            steps.step(|half, a, b: &[[f32; 8]; 2]| {
-                let a = L::splat(*a);
-                for (sum, b) in sums[half].iter_mut().zip(b.as_flattened().as_chunks::<4>().0) {
-                    *sum = a.mul_add(L::load(b), *sum);
-                }
-            })
-        };
-        while step() && step() {}
+        let mut steps = RowSteps::<_, _, 8, COLUMNS>::new(a, b.as_flattened(), COLUMNS);
+        while steps.turn(|half, a, b| {
+            let a = L::splat(*a);
+            for (sum, b) in sums[half].iter_mut().zip(b.as_flattened().as_chunks::<4>().0) {
+                *sum = a.mul_add(L::load(b), *sum);
+            }
+        }) {}
         for (to, sum) in c.as_chunks_mut::<4>().0.iter_mut().zip(sums.as_flattened()) {
             if i > 0 { L::load(to).add(*sum) } else { *sum }.store(to);
         }

@@ -62,8 +62,8 @@ pub fn pair_tile(
     for (segment, a) in a.chunks(LONGEST / 2).enumerate() {
         let offset = NativeIntegers::offset(a);
         let mut acc = [[NativeIntegers::zero(); 2]; EIGHTS];
-        let mut steps = RowSteps::new(a, &b[segment * (LONGEST / 2) * stride..], stride);
-        while steps.step(|half, a, b| {
+        let mut steps = RowSteps::<_, _, 16, 0>::new(a, &b[segment * (LONGEST / 2) * stride..], stride);
+        while steps.turn(|half, a, b| {
             let a = NativeIntegers::factors(a);
             for (acc, b) in acc[half * EIGHTS / 2..].iter_mut().zip(b) {
                 *acc = NativeIntegers::add_products(*acc, a, b);

@@ -28,6 +28,8 @@ type Sums<L> = [[L; 2]; EIGHTS];
 trait Element {
     /// What is stored.
     type Stored: Stored;
+    /// Whether whole panels have a loop of their own; widening f16 takes most of its time.
+    const OWN_LOOP: bool;
     /// What widening needs, to be kept across a loop.
     type Constants<L: Lanes>: Copy;
     /// Loads the constants.
@@ -46,6 +48,7 @@ struct F16;
 struct Bf16;
 
 impl Element for F32 {
+    const OWN_LOOP: bool = true;
     type Stored = f32;
     type Constants<L: Lanes> = ();
     #[inline(always)]
@@ -60,6 +63,7 @@ impl Element for F32 {
     }
 }
 impl Element for F16 {
+    const OWN_LOOP: bool = false;
     type Stored = u16;
     type Constants<L: Lanes> = F16Constants<L>;
     #[inline(always)]
@@ -75,6 +79,7 @@ impl Element for F16 {
     }
 }
 impl Element for Bf16 {
+    const OWN_LOOP: bool = false;
     type Stored = u16;
     type Constants<L: Lanes> = ();
     #[inline(always)]
@@ -136,20 +141,13 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// As [`Elements::row_tile`] with `a = exp2(t - m)`, which take the place of the scores t; gives their sum. Of f32 and bf16
-    /// alone.
+    /// As [`Elements::row_tile`] with the stride of a whole panel and `a = exp2(t - m)`, which take the place of the scores t; gives
+    /// their sum. Of f32 and bf16 alone.
     #[inline(always)]
-    pub fn exp_row_tile(
-        self,
-        t: &mut [f32; BLOCK],
-        m: f32,
-        stride: usize,
-        to: &mut [f32; COLUMNS],
-        epilogue: Blend,
-    ) -> f32 {
+    pub fn exp_row_tile(self, t: &mut [f32; BLOCK], m: f32, to: &mut [f32; COLUMNS], epilogue: Blend) -> f32 {
         match self {
-            Self::F32(b) => exp_row_tile::<Native, F32>(t, m, b, stride, to, epilogue),
-            Self::Bf16(b) => exp_row_tile::<Native, Bf16>(t, m, b, stride, to, epilogue),
+            Self::F32(b) => exp_row_tile::<Native, F32>(t, m, b, to, epilogue),
+            Self::Bf16(b) => exp_row_tile::<Native, Bf16>(t, m, b, to, epilogue),
             _ => f32::NAN,
         }
     }
@@ -186,18 +184,27 @@ fn steps<L: Lanes, E: Element>(
     stride: usize,
     acc: &mut Sums<L>,
 ) {
-    let mut steps = RowSteps::new(a, b, stride);
-    let mut step = || {
-        steps.step(|half, a, b| {
-            let a = L::splat(*a);
-            for (b, acc) in b.iter().zip(&mut acc[half * 2..]) {
-                let [low, high] = E::widen::<L>(constants, b);
-                acc[0] = a.mul_add(low, acc[0]);
-                acc[1] = a.mul_add(high, acc[1]);
-            }
-        })
-    };
-    while step() && step() {}
+    if E::OWN_LOOP && stride == COLUMNS {
+        turns::<L, E, COLUMNS>(constants, RowSteps::new(a, b, stride), acc);
+    } else {
+        turns::<L, E, 0>(constants, RowSteps::new(a, b, stride), acc);
+    }
+}
+
+#[inline(always)]
+fn turns<L: Lanes, E: Element, const STRIDE: usize>(
+    constants: &E::Constants<L>,
+    mut steps: RowSteps<'_, f32, E::Stored, 8, STRIDE>,
+    acc: &mut Sums<L>,
+) {
+    while steps.turn(|half, a, b| {
+        let a = L::splat(*a);
+        for (b, acc) in b.iter().zip(&mut acc[half * 2..]) {
+            let [low, high] = E::widen::<L>(constants, b);
+            acc[0] = a.mul_add(low, acc[0]);
+            acc[1] = a.mul_add(high, acc[1]);
+        }
+    }) {}
 }
 
 #[inline(always)]
@@ -220,7 +227,6 @@ fn exp_row_tile<L: Lanes, E: Element>(
     t: &mut [f32; BLOCK],
     m: f32,
     b: &[E::Stored],
-    stride: usize,
     to: &mut [f32; COLUMNS],
     epilogue: Blend,
 ) -> f32 {
@@ -240,7 +246,7 @@ fn exp_row_tile<L: Lanes, E: Element>(
             }
         }
         if let Some(done) = from.checked_sub(part) {
-            steps::<L, E>(&constants, &t[done..from], &b[done * stride..], stride, &mut acc);
+            turns::<L, E, COLUMNS>(&constants, RowSteps::new(&t[done..from], &b[done * COLUMNS..], COLUMNS), &mut acc);
         }
         from += part;
     }
