@@ -9,17 +9,20 @@
 
 use super::Lanes;
 
-/// c0..c6 of the polynomial, 1.5 * 2^23 (adding it leaves the nearest integer in the low mantissa bits), and the smallest
-/// argument whose result is not +0; as bit patterns.
+/// c0..c6 of the polynomial, each half of what it is, 1.5 * 2^23 + 128 (adding it leaves the nearest integer plus 128 in the low
+/// mantissa bits), and the smallest argument whose result is not +0; as bit patterns.
+///
+/// The 128 makes the low bits the exponent of `2^(n + 1)`, ready to be shifted into their place; being even, it leaves ties
+/// where they were. Halves are exact at every step of the polynomial, so its product with that power has the same bits.
 static CONSTANTS: [u32; 9] = [
-    0x3f80_0000,
-    0x3f31_7219,
-    0x3e75_fdf1,
-    0x3d63_5739,
-    0x3c1d_9387,
-    0x3aaf_b93b,
-    0x3923_85a5,
-    0x4b40_0000,
+    0x3f00_0000,
+    0x3eb1_7219,
+    0x3df5_fdf1,
+    0x3ce3_5739,
+    0x3b9d_9387,
+    0x3a2f_b93b,
+    0x38a3_85a5,
+    0x4b40_0080,
     0xc2fc_0000,
 ];
 const MAGIC: usize = 7;
@@ -48,7 +51,7 @@ impl<L: Lanes> Exp2<L> {
         for k in (0..6).rev() {
             p = p.mul_add(f, c[k]);
         }
-        p.mul(z.power_from_magic()).zero_where(t.less(c[SMALLEST]))
+        p.mul(z.shifted_to_exponent()).zero_where(t.less(c[SMALLEST]))
     }
 }
 
@@ -71,7 +74,7 @@ impl<L: Lanes> Exp2<L> {
         for k in (0..6).rev() {
             p = p.mul_add(f, c[k]);
         }
-        p.mul(z.power_from_magic())
+        p.mul(z.shifted_to_exponent())
     }
 }
 

@@ -108,8 +108,8 @@ pub trait Lanes: Copy {
     fn abs(self) -> Self;
     /// The magnitude of `self` with the sign of `sign`.
     fn copy_sign(self, sign: Self) -> Self;
-    /// For `self` = 12582912 + n with n in [-126, 127]: 2^n. Any bits where `self` is not such a number.
-    fn power_from_magic(self) -> Self;
+    /// For `self` = 12583040 + n with n in [-127, 126]: 2^(n + 1). Any bits where `self` is not such a number.
+    fn shifted_to_exponent(self) -> Self;
     /// Eight f16, given as bits, exactly.
     fn widen_f16(eight: &[u16; 8], constants: &convert::F16Constants<Self>) -> [Self; 2];
     /// Eight bf16, given as bits, exactly.

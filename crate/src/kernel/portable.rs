@@ -128,8 +128,8 @@ impl Lanes for F32x4 {
         }))
     }
     #[inline(always)]
-    fn power_from_magic(self) -> Self {
-        Self(self.0.map(|z| f32::from_bits((z.to_bits() << 23).wrapping_add(0x3f80_0000))))
+    fn shifted_to_exponent(self) -> Self {
+        Self(self.0.map(|z| f32::from_bits(z.to_bits() << 23)))
     }
     #[inline(always)]
     fn widen_f16(eight: &[u16; 8], _: &super::convert::F16Constants<Self>) -> [Self; 2] {

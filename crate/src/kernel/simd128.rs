@@ -90,8 +90,8 @@ impl Lanes for F32x4 {
         Self(v128_bitselect(self.0, sign.0, u32x4_splat(0x7fff_ffff)))
     }
     #[inline(always)]
-    fn power_from_magic(self) -> Self {
-        Self(i32x4_add(i32x4_shl(self.0, 23), u32x4_splat(0x3f80_0000)))
+    fn shifted_to_exponent(self) -> Self {
+        Self(i32x4_shl(self.0, 23))
     }
     #[inline(always)]
     fn widen_f16(eight: &[u16; 8], constants: &F16Constants<Self>) -> [Self; 2] {
