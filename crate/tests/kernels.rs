@@ -1,7 +1,7 @@
 //! The micro-kernel and packing at every edge and tail, against plain loops in the stated order.
 
 use saccade::kernel::gemm_block::{row_along_rows, row_by_columns};
-use saccade::kernel::gemm_tile::{gemm_tile, Add, AddScale, Epilogue, Merge, Scale, Store};
+use saccade::kernel::gemm_tile::{gemm_tile, AddScale, Epilogue, Merge, Scale, Store};
 use saccade::kernel::pack::{pack_panel, touch};
 use saccade::kernel::portable::F32x4;
 use saccade::kernel::{MR, NR, ROW_STRIDE};
@@ -43,7 +43,7 @@ fn every_inner_length_and_epilogue() {
     for n in 0..=ROW_STRIDE {
         for c_stride in [NR, NR + 1, 64] {
             check(c_stride, tile(n, c_stride, Store), |_, _, sum| sum);
-            check(c_stride, tile(n, c_stride, Add), |_, old, sum| old + sum);
+            check(c_stride, tile(n, c_stride, AddScale(1.0)), |_, old, sum| old + sum);
             check(c_stride, tile(n, c_stride, Scale(0.3)), |_, _, sum| sum * 0.3);
             check(c_stride, tile(n, c_stride, AddScale(-1.7)), |_, old, sum| (old + sum) * -1.7);
             check(c_stride, tile(n, c_stride, &[merge][..]), |r, old, sum| old * merge.x[r] + sum * merge.y[r]);

@@ -7,7 +7,7 @@ use super::operand::Operand;
 use super::run::Run;
 use super::spec::{ScoreScale, Source, Spec, Tap};
 use super::BLOCK_KV;
-use crate::kernel::gemm_tile::{gemm_tiles, Add, AddScale, Scale, Store};
+use crate::kernel::gemm_tile::{gemm_tiles, AddScale, Scale, Store};
 use crate::kernel::tanh::Tanh;
 use crate::kernel::{Lanes, Native};
 use crate::kernel::{MR, NR, ROW_STRIDE};
@@ -102,8 +102,7 @@ impl Run<'_> {
             match (segment, factor.filter(|_| segment == last)) {
                 (0, Some(factor)) => gemm_tiles::<Native, _>(a, b, to, BLOCK_KV, count, Scale(factor)),
                 (0, None) => gemm_tiles::<Native, _>(a, b, to, BLOCK_KV, count, Store),
-                (_, Some(factor)) => gemm_tiles::<Native, _>(a, b, to, BLOCK_KV, count, AddScale(factor)),
-                (_, None) => gemm_tiles::<Native, _>(a, b, to, BLOCK_KV, count, Add),
+                (_, factor) => gemm_tiles::<Native, _>(a, b, to, BLOCK_KV, count, AddScale(factor.unwrap_or(1.0))),
             }
         }
     }

@@ -20,13 +20,10 @@ pub trait Epilogue<L: Lanes>: Copy {
 /// `C = sum`.
 #[derive(Clone, Copy)]
 pub struct Store;
-/// `C = C + sum`.
-#[derive(Clone, Copy)]
-pub struct Add;
 /// `C = sum * factor`.
 #[derive(Clone, Copy)]
 pub struct Scale(pub f32);
-/// `C = (C + sum) * factor`.
+/// `C = (C + sum) * factor`; a factor of 1 leaves the sum's bits.
 #[derive(Clone, Copy)]
 pub struct AddScale(pub f32);
 /// `C[row] = C[row] * x[row] + sum * y[row]`: a merge of two attention states.
@@ -49,12 +46,6 @@ impl<L: Lanes> Epilogue<L> for Store {
     #[inline(always)]
     fn apply(&self, _: usize, _: impl FnOnce() -> L, sum: L) -> L {
         sum
-    }
-}
-impl<L: Lanes> Epilogue<L> for Add {
-    #[inline(always)]
-    fn apply(&self, _: usize, old: impl FnOnce() -> L, sum: L) -> L {
-        old().add(sum)
     }
 }
 impl<L: Lanes> Epilogue<L> for Scale {

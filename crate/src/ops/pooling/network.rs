@@ -8,7 +8,7 @@
 
 use super::lanes::fold;
 use crate::error::{Error, Field, Reason};
-use crate::kernel::gemm_tile::{gemm_tile, Add, Store};
+use crate::kernel::gemm_tile::{gemm_tile, AddScale, Store};
 use crate::kernel::{Lanes, Native, MR, NR, ROW_STRIDE};
 use crate::layout::Rows8;
 use crate::ops::activation::Activation;
@@ -73,7 +73,7 @@ impl Layer<'_> {
             if segment == 0 {
                 gemm_tile::<Native, _>(block, columns, y, NR, Store);
             } else {
-                gemm_tile::<Native, _>(block, columns, y, NR, Add);
+                gemm_tile::<Native, _>(block, columns, y, NR, AddScale(1.0));
             }
         }
         let y = &mut y[..self.outer * NR];

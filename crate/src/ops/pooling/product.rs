@@ -4,7 +4,7 @@
 //! adds it all the same, since the product of 0 and a finite value changes no bit; where it was not finite the row has NaN, and rows
 //! with NaN are taken again by a loop that skips.
 
-use crate::kernel::gemm_tile::{gemm_tile, Add, Store};
+use crate::kernel::gemm_tile::{gemm_tile, AddScale, Store};
 use crate::kernel::{Lanes, Native, MR, NR, ROW_STRIDE};
 use crate::layout::{Rows8, View};
 
@@ -61,7 +61,7 @@ impl Values<'_> {
                 if from == 0 {
                     gemm_tile::<Native, _>(block, values, &mut sums[lane..], padded, Store);
                 } else {
-                    gemm_tile::<Native, _>(block, values, &mut sums[lane..], padded, Add);
+                    gemm_tile::<Native, _>(block, values, &mut sums[lane..], padded, AddScale(1.0));
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::network::Network;
 use super::Keys;
 use crate::attention::spec::default_scale;
 use crate::error::{Error, Field, Reason};
-use crate::kernel::gemm_tile::{gemm_tile, Add, AddScale, Scale, Store};
+use crate::kernel::gemm_tile::{gemm_tile, AddScale, Scale, Store};
 use crate::kernel::{Native, MR, NR, ROW_STRIDE};
 use crate::layout::Rows8;
 use crate::ops::Arguments;
@@ -148,8 +148,10 @@ fn dot(
             match (segment == 0, segment + 1 == segments) {
                 (true, true) => gemm_tile::<Native, _>(block, keys, out, stride, Scale(scale)),
                 (true, false) => gemm_tile::<Native, _>(block, keys, out, stride, Store),
-                (false, true) => gemm_tile::<Native, _>(block, keys, out, stride, AddScale(scale)),
-                (false, false) => gemm_tile::<Native, _>(block, keys, out, stride, Add),
+                (false, last) => {
+                    let scale = if last { scale } else { 1.0 };
+                    gemm_tile::<Native, _>(block, keys, out, stride, AddScale(scale));
+                }
             }
         }
     }
