@@ -120,6 +120,10 @@ pub trait Lanes: Copy {
     fn shifted_product(self, m: &[f64; 4], factor: f64, less: &[f64; 4]) -> Self;
     /// The square root of a count, rounded to f64.
     fn root_of(n: usize) -> f64;
+    /// Lanes 0, 0, 1, 1 and 2, 2, 3, 3.
+    fn twice(self) -> [Self; 2];
+    /// Lanes 1, 0, 3, 2.
+    fn swap_in_pairs(self) -> Self;
     /// The 4 x 4 matrix whose rows are given, transposed.
     fn transpose(rows: [Self; 4]) -> [Self; 4];
 

@@ -162,6 +162,16 @@ impl Lanes for F32x4 {
         (root as u64 | sticky) as f64 / (1u128 << shift) as f64
     }
     #[inline(always)]
+    fn twice(self) -> [Self; 2] {
+        let [a, b, c, d] = self.0;
+        [Self([a, a, b, b]), Self([c, c, d, d])]
+    }
+    #[inline(always)]
+    fn swap_in_pairs(self) -> Self {
+        let [a, b, c, d] = self.0;
+        Self([b, a, d, c])
+    }
+    #[inline(always)]
     fn transpose(rows: [Self; 4]) -> [Self; 4] {
         core::array::from_fn(|i| Self(core::array::from_fn(|j| rows[j].0[i])))
     }

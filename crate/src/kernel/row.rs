@@ -36,14 +36,13 @@ pub fn row(step: Step, to: &mut [f32], x: &[f32], y: &[f32]) {
     let (x_fours, x_rest) = x.as_chunks::<4>();
     let (y_fours, y_rest) = y.as_chunks::<4>();
     let (fours, rest) = to.as_chunks_mut::<4>();
-    let mut done = 0;
-    if let (Step::AddProduct, [y]) = (step, y) {
-        // The taps of a convolution and the terms of weighted sums: the one step whose speed shows.
-        done = fours.len().min(x_fours.len());
-        for (to, x) in fours.iter_mut().zip(x_fours) {
-            Native::load(x).mul_add(Native::splat(*y), Native::load(to)).canonical().store(to);
-        }
-    }
+    let done = match (step, y) {
+        // The steps whose speed shows: the taps of a convolution and the terms of weighted sums, gates, and maxima.
+        (Step::AddProduct, [y]) => each(fours, x_fours, |to, x| x.mul_add(Native::splat(*y), to)),
+        (Step::Product, [y]) => each(fours, x_fours, |_, x| x.mul(Native::splat(*y))),
+        (Step::Larger, _) => each(fours, x_fours, larger),
+        _ => 0,
+    };
     if done == fours.len() && rest.is_empty() {
         return;
     }
@@ -67,13 +66,28 @@ pub fn row(step: Step, to: &mut [f32], x: &[f32], y: &[f32]) {
                 let difference = a.sub(b);
                 difference.mul(difference)
             }
-            Step::Larger => Native::select(a.equal(a), old.larger(a), a).add(zero),
+            Step::Larger => larger(old, a),
             Step::Root => a.larger(b).sqrt(),
             Step::Sigmoid => sigmoid(a),
         };
         new.canonical().store(to);
     }
     rest.copy_from_slice(&last[..rest.len()]);
+}
+
+/// The larger of both; NaN where either is NaN, +0 for a zero.
+#[inline(always)]
+fn larger(to: Native, x: Native) -> Native {
+    Native::select(x.equal(x), to.larger(x), x).add(Native::splat(0.0))
+}
+
+/// Does a step to the vectors that have one of x beside them; how many these are.
+#[inline(always)]
+fn each(to: &mut [[f32; 4]], x: &[[f32; 4]], step: impl Fn(Native, Native) -> Native) -> usize {
+    for (to, x) in to.iter_mut().zip(x) {
+        step(Native::load(to), Native::load(x)).canonical().store(to);
+    }
+    to.len().min(x.len())
 }
 
 /// Row `i` of rows of `length` elements that lie one behind the other.

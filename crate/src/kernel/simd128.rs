@@ -138,6 +138,14 @@ impl Lanes for F32x4 {
         f64x2_extract_lane::<0>(f64x2_sqrt(f64x2_splat(n as f64)))
     }
     #[inline(always)]
+    fn twice(self) -> [Self; 2] {
+        [Self(i32x4_shuffle::<0, 0, 1, 1>(self.0, self.0)), Self(i32x4_shuffle::<2, 2, 3, 3>(self.0, self.0))]
+    }
+    #[inline(always)]
+    fn swap_in_pairs(self) -> Self {
+        Self(i32x4_shuffle::<1, 0, 3, 2>(self.0, self.0))
+    }
+    #[inline(always)]
     fn transpose(rows: [Self; 4]) -> [Self; 4] {
         let [a, b, c, d] = rows.map(|row| row.0);
         let ab_low = i32x4_shuffle::<0, 4, 1, 5>(a, b);

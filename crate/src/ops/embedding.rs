@@ -43,8 +43,7 @@ impl<'a> Operator<'a> for Embedding<'a> {
         let rows = tiles.start * TILE_ROWS..self.indices.len().min(tiles.end * TILE_ROWS);
         let y = &mut y[rows.start * self.dim..rows.end * self.dim];
         for (index, to) in self.indices[rows].iter().zip(y.chunks_exact_mut(self.dim.max(1))) {
-            to.copy_from_slice(&self.table[*index as usize * self.dim..][..self.dim]);
-            row::scale(to, 1.0);
+            row::copy(to, &self.table[*index as usize * self.dim..][..self.dim]);
         }
         Ok(())
     }

@@ -21,7 +21,7 @@
 
 use super::activation::Activation;
 use super::linear::{Linear, Weight};
-use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
+use super::{amount, outputs, product, row, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
 use crate::kernel::row_tile::COLUMNS;
 use crate::kernel::{Lanes, Native};
@@ -96,7 +96,7 @@ impl Gru<'_> {
                 let projections = &self.projections[at * 3 * hidden..][..3 * hidden];
                 cell(projections, &gates[row * 3 * hidden..][..3 * hidden], state);
                 if let Some(y) = y {
-                    y[(at * self.directions + self.direction) * hidden..][..hidden].copy_from_slice(state);
+                    row::copy(&mut y[(at * self.directions + self.direction) * hidden..][..hidden], state);
                 }
             }
         }
@@ -135,10 +135,15 @@ fn cell(a: &[f32], g: &[f32], h: &mut [f32]) {
 }
 
 /// Up to four elements from `from` on; zeros behind the last.
-#[inline(never)]
+#[inline(always)]
 fn four(x: &[f32], from: usize) -> Native {
+    x[from..].first_chunk().map_or_else(|| padded(&x[from..]), Native::load)
+}
+
+#[inline(never)]
+fn padded(x: &[f32]) -> Native {
     let mut four = [0.0; 4];
-    for (to, x) in four.iter_mut().zip(&x[from..]) {
+    for (to, x) in four.iter_mut().zip(x) {
         *to = *x;
     }
     Native::load(&four)

@@ -87,7 +87,7 @@ impl<'a> Operator<'a> for Sinusoidal<'a> {
                 let start = (b * seq + first) * dim;
                 let y = &mut y[start..start + table.len()];
                 if let Some(x) = self.x {
-                    y.copy_from_slice(&x[start..start + table.len()]);
+                    row::copy(y, &x[start..start + table.len()]);
                 }
                 if self.added {
                     row::add(y, self.scale, table, 1.0);

@@ -18,7 +18,7 @@ use self::frequencies::{Frequencies, RopeParameters, Scaling};
 use super::row::{self, Rows};
 use super::{amount, outputs, product, Arguments, Operator, Output, Plan, Scratch};
 use crate::error::{Error, Field, Reason};
-use crate::kernel::canonical;
+use crate::kernel::{canonical, Lanes, Native};
 use core::ops::Range;
 
 /// Rows of positions of a tile.
@@ -39,16 +39,37 @@ pub fn rotate(style: Style, cosines: &[f32], sines: &[f32], row: &mut [f32]) {
     let turn = |a: &mut f32, b: &mut f32, cosine: f32, sine: f32| {
         (*a, *b) = (canonical(*a * cosine - *b * sine), canonical(*b * cosine + *a * sine));
     };
+    let four = |x: &[f32], i: usize| Native::load(&x.as_chunks().0[i]);
+    // What comes after the whole fours of pairs.
+    let done = cosines.len() / 4 * 4;
     match style {
         Style::Half => {
             let (first, second) = row.split_at_mut(cosines.len());
-            for (((a, b), cosine), sine) in first.iter_mut().zip(second).zip(cosines).zip(sines) {
+            let pairs = first.as_chunks_mut::<4>().0.iter_mut().zip(second.as_chunks_mut::<4>().0);
+            for (i, (a, b)) in pairs.enumerate() {
+                let (cosine, sine) = (four(cosines, i), four(sines, i));
+                let (x, y) = (Native::load(a), Native::load(b));
+                x.mul(cosine).sub(y.mul(sine)).canonical().store(a);
+                y.mul(cosine).add(x.mul(sine)).canonical().store(b);
+            }
+            let angles = cosines.iter().zip(sines).skip(done);
+            for ((a, b), (cosine, sine)) in first.iter_mut().zip(second).skip(done).zip(angles) {
                 turn(a, b, *cosine, *sine);
             }
         }
         Style::Interleaved => {
-            let (pairs, _) = row.as_chunks_mut::<2>();
-            for (([a, b], cosine), sine) in pairs.iter_mut().zip(cosines).zip(sines) {
+            let (fours, _) = row.as_chunks_mut::<8>();
+            for (i, pairs) in fours.iter_mut().enumerate().take(done / 4) {
+                let cosines = four(cosines, i).twice();
+                // Of a product with -s the sign alone is another, and to subtract is to add what has the other sign.
+                let sines = four(sines, i).twice().map(|sine| sine.mul(Native::load(&[-1.0, 1.0, -1.0, 1.0])));
+                for ((x, cosine), sine) in pairs.as_chunks_mut::<4>().0.iter_mut().zip(cosines).zip(sines) {
+                    let pair = Native::load(x);
+                    pair.mul(cosine).add(pair.swap_in_pairs().mul(sine)).canonical().store(x);
+                }
+            }
+            let angles = cosines.iter().zip(sines).skip(done);
+            for ([a, b], (cosine, sine)) in row.as_chunks_mut::<2>().0.iter_mut().skip(done).zip(angles) {
                 turn(a, b, *cosine, *sine);
             }
         }
@@ -121,7 +142,7 @@ impl<'a> Rotary<'a> {
             let start = self.rows.start(b, i, head);
             let y = &mut y[start..start + self.rows.width];
             if let Some(x) = self.x {
-                y.copy_from_slice(&x[start..start + y.len()]);
+                row::copy(y, &x[start..start + y.len()]);
             }
             let (turned, rest) = y.split_at_mut(turns.len());
             rotate(self.style, cosines, sines, turned);
