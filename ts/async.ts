@@ -15,7 +15,7 @@ import { attention } from "./attention.ts";
 import { fitWidth, nadarayaWatson } from "./kernel-regression.ts";
 import { layerNorm, rmsNorm } from "./layer-norm.ts";
 import { linear } from "./linear.ts";
-import { attentionPartial } from "./partial.ts";
+import { attentionPartial, mergePartials } from "./partial.ts";
 import { attentionPooling } from "./pooling.ts";
 import { addSinusoidalPositions, embedding, sinusoidalPositions } from "./positions.ts";
 import { shawRelative, t5RelativeBias, transformerXlAttention } from "./relative.ts";
@@ -30,6 +30,7 @@ declare const twin: Twin;
 const twins = () => ({
   attention: twin(attention),
   attentionPartial: twin(attentionPartial),
+  mergePartials: twin(mergePartials),
   attentionPooling: twin(attentionPooling),
   selfAttention: twin(selfAttention),
   nadarayaWatson: twin(nadarayaWatson),
@@ -72,6 +73,10 @@ export const attentionAsync: Twins["attention"] = (...args: unknown[]) =>
 /** The asynchronous twin of {@link attentionPartial}. */
 export const attentionPartialAsync: Twins["attentionPartial"] = (...args: unknown[]) =>
   later(attentionPartial, 3, "attentionPartial", args) as Promise<never>;
+
+/** The asynchronous twin of {@link mergePartials}. */
+export const mergePartialsAsync: Twins["mergePartials"] = (...args: unknown[]) =>
+  later(mergePartials, 1, "mergePartials", args) as Promise<never>;
 
 /** The asynchronous twin of {@link attentionPooling}. */
 export const attentionPoolingAsync: Twins["attentionPooling"] = (...args: unknown[]) =>

@@ -17,14 +17,14 @@ for (let at = 256; at < TABLE.length; at++) {
   TABLE[at] = TABLE[before & 0xff]! ^ (before >>> 8);
 }
 
-/** The checksum of some bytes. */
-export function crc32(bytes: Uint8Array): number {
+/** The checksum of some bytes, behind others whose checksum is `before`. */
+export function crc32(bytes: Uint8Array, before = 0): number {
   const { buffer, byteOffset, length } = bytes;
   // Up to where words begin.
   const head = length < 2 * STEP ? length : -byteOffset & 3;
   const steps = Math.floor((length - head) / STEP);
   const words = steps === 0 ? new Int32Array(0) : new Int32Array(buffer, byteOffset + head, steps * (STEP / 4));
-  let crc = byByte(0xffffffff, bytes, 0, head);
+  let crc = byByte(~before, bytes, 0, head);
   for (let i = 0; i < words.length; i += 2) {
     const first = crc ^ words[i]!;
     const second = words[i + 1]!;

@@ -15,6 +15,7 @@ export {
   linearAsync,
   logSumExpAsync,
   maskedSoftmaxAsync,
+  mergePartialsAsync,
   nadarayaWatsonAsync,
   rmsNormAsync,
   ropeAsync,
@@ -70,6 +71,7 @@ export {
   nadarayaWatson,
   type RegressionKernel,
 } from "./kernel-regression.ts";
+export type { CacheRows } from "./kv-cache.ts";
 export { KvCache } from "./kv-cache.ts";
 export type { CacheDType, KvCacheAppendOptions, KvCacheAttendOptions, KvCacheOptions } from "./kv-cache-options.ts";
 export { type LayerNormOptions, layerNorm, type RmsNormOptions, rmsNorm } from "./layer-norm.ts";

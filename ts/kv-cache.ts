@@ -3,10 +3,10 @@
  * Keys and values that are kept between calls: what decoding token by token needs.
  */
 
-import { recorded } from "./async/later.ts";
+import { type Begin, recorded } from "./async/later.ts";
 import { resultsOf } from "./attention.ts";
 import type { AttentionResult, AttentionTarget, OutDTypeOf, WeightsOption } from "./attention-options.ts";
-import { decodeCache, encodeCache } from "./cache/codec.ts";
+import { captureBytes, countPieces, encodeCache, finish, restoreCache } from "./cache/codec.ts";
 import { CACHE_DTYPES, type CacheDType } from "./cache/format.ts";
 import { longestOf, retainedOf } from "./cache/geometry.ts";
 import { proveCut, proveKept, proveRoom, proveServed } from "./cache/limits.ts";
@@ -35,10 +35,9 @@ import { captureTensor } from "./layout/tensor-like.ts";
 import type { PlainTensor, TensorInput } from "./tensor.ts";
 import { warmedBy, withWarmTensors } from "./warm-up.ts";
 import { runAttention } from "./wasm/attention.ts";
-import { appendRows, readRows } from "./wasm/cache.ts";
+import { appendLater, appendRows, readRows } from "./wasm/cache.ts";
 import type { AxisOrder } from "./wasm/call.ts";
-import type { WasmInstance } from "./wasm/instance.ts";
-import { busy } from "./wasm/job.ts";
+import { busy, type Job } from "./wasm/job.ts";
 import { inSession } from "./wasm/operator.ts";
 
 /** What a cache is made of; only this file makes one. */
@@ -106,8 +105,9 @@ export class KvCache {
   readonly #shape: CacheShape;
   readonly #rope: CacheRope | undefined;
   #disposed = false;
-  /** Asynchronous calls under way that read it. */
+  /** Asynchronous calls under way that read it, or write to it. */
   #readers = 0;
+  #writers = 0;
 
   /**
    * An empty cache.
@@ -132,16 +132,31 @@ export class KvCache {
   static deserialize(bytes: Uint8Array, options?: { readonly engine?: Engine | undefined }): KvCache {
     const caller = "KvCache.deserialize";
     const { engine } = readOptions(options, ["engine"] as const, caller);
-    const decoded = decodeCache(bytes, caller);
-    const { shape, rope } = decoded;
-    const store = Store.create(instanceFor(engine, caller), shape.format, shape.geometry, shape.batch, caller);
+    const instance = () => instanceFor(engine, caller);
+    return made(finish(restoreCache(captureBytes(bytes, caller), instance, caller)));
+  }
+
+  /** The asynchronous twin of {@link KvCache.deserialize}: bytes are copied at once, checked and put in place in slices. */
+  static async deserializeAsync(
+    bytes: Uint8Array,
+    options?: { readonly engine?: Engine | undefined } & AsyncOptions,
+  ): Promise<KvCache> {
+    const caller = "KvCache.deserialize";
+    let cache: KvCache | undefined;
     try {
-      decoded.restore(store, caller);
+      await recorded(options, caller, (rest, begin) => {
+        const { engine } = readOptions(rest as { readonly engine?: Engine }, ["engine"] as const, caller);
+        const copy = captureBytes(bytes, caller);
+        const job = begin(instanceFor(engine, caller));
+        job.pieces(copy.length * WORK_PER_BYTE, countPieces(copy.length), function* () {
+          cache = made(yield* restoreCache(copy, () => job.instance, caller));
+        });
+      });
     } catch (error) {
-      store.dispose();
+      cache?.dispose();
       throw error;
     }
-    return make(new Parts(store, shape, rope));
+    return cache!;
   }
 
   /** Sequences side by side. */
@@ -193,10 +208,22 @@ export class KvCache {
    *   `ERR_SACCADE_OUT_OF_MEMORY`
    */
   append(key: TensorInput, value: TensorInput, options?: KvCacheAppendOptions): void {
+    this.#append(key, value, options);
+  }
+
+  /**
+   * The asynchronous twin of {@link KvCache.append}: rows are read at once and added when its turn comes, all of them or, where it
+   * is stopped, none. Until it has ended, calls that use the cache throw `ERR_SACCADE_BUSY`, and its memory is given back after that.
+   */
+  appendAsync(key: TensorInput, value: TensorInput, options?: KvCacheAppendOptions & AsyncOptions): Promise<void> {
+    return recorded(options, "KvCache.append", (rest, begin) => this.#append(key, value, rest, begin)) as Promise<void>;
+  }
+
+  #append(key: unknown, value: unknown, options: unknown, begin?: Begin): void {
     const caller = "KvCache.append";
     const capturedKey = captureTensor(key, caller, "key");
     const capturedValue = captureTensor(value, caller, "value");
-    const read = readOptions(options, ["lengths"] as const, caller);
+    const read = readOptions(options as KvCacheAppendOptions, ["lengths"] as const, caller);
     const { batch, format } = this.#shape;
     const { axes, n } = proveAppended(capturedKey, capturedValue, batch, format, caller);
     const counts =
@@ -205,6 +232,7 @@ export class KvCache {
         : proveIntegers(read.lengths, batch, 0, n, caller, "options.lengths", "one per batch row");
     const store = this.#openToWrite(caller);
     const { instance } = store;
+    const job = begin && this.#hold(begin(instance), true);
     const keyView = proveFloatTensor(capturedKey, instance, caller);
     const valueView = proveFloatTensor(capturedValue, instance, caller);
     const starts = store.extents.map(({ length }) => length);
@@ -214,16 +242,25 @@ export class KvCache {
     const rope = this.#rope;
     const wrong = inSession(instance, caller, (session) => {
       const turnedKey = rope === undefined ? keyView : turned(session, rope, keyView, axes, "bshd", starts);
+      const call = { key: turnedKey, value: valueView, axes, n, starts, counts };
+      if (job !== undefined) {
+        appendLater(
+          job,
+          () => store.address,
+          call,
+          () => store.extending(lengths, caller),
+          notFinite,
+        );
+        return undefined;
+      }
       let wrong: string | undefined;
       store.extend(lengths, caller, () => {
-        const call = { key: turnedKey, value: valueView, axes, n, starts, counts };
         wrong = appendRows(instance, store.address, call, caller);
         return wrong === undefined;
       });
       return wrong;
     });
-    if (wrong === undefined) return;
-    throw rangeError(caller, `${wrong} holds a number that is not finite, which an int8 cache cannot store`);
+    if (wrong !== undefined) throw notFinite(wrong);
   }
 
   /**
@@ -247,7 +284,7 @@ export class KvCache {
     query: Query,
     options?: KvCacheAttendOptions<Lse, Weights, Target, OutDType>,
   ): AttentionResult<Lse, Weights, Target, undefined, OutDTypeOf<Query, OutDType>> {
-    return this.#attend(query, options, () => {}) as AttentionResult<
+    return this.#attend(query, options) as AttentionResult<
       Lse,
       Weights,
       Target,
@@ -270,29 +307,19 @@ export class KvCache {
     query: Query,
     options?: KvCacheAttendOptions<Lse, Weights, Target, OutDType> & AsyncOptions,
   ): Promise<AttentionResult<Lse, Weights, Target, undefined, OutDTypeOf<Query, OutDType>>> {
-    const caller = "KvCache.attend";
-    return recorded(options, caller, (rest, begin) =>
-      this.#attend(query, rest, (instance) => {
-        const job = begin(instance);
-        this.#readers += 1;
-        job.hold(() => {
-          this.#readers -= 1;
-          if (this.#disposed) this.#free();
-        });
-      }),
-    ) as Promise<never>;
+    return recorded(options, "KvCache.attend", (rest, begin) => this.#attend(query, rest, begin)) as Promise<never>;
   }
 
   /** @param begin - told the instance once nothing of the caller's is left to be read */
-  #attend(query: unknown, options: unknown, begin: (instance: WasmInstance) => void): unknown {
+  #attend(query: unknown, options: unknown, begin?: Begin): unknown {
     const caller = "KvCache.attend";
     const { batch, format, geometry, window } = this.#shape;
     const capturedQuery = captureTensor(query, caller, "query");
     // What the options say about keys is proved below; their code may run until here.
     const captured = captureOptions(capturedQuery, capturedQuery, capturedQuery, options, caller, ATTEND_OPTIONS);
-    const store = this.#open(caller);
+    const store = this.#openToRead(caller);
     const { extents, instance } = store;
-    begin(instance);
+    if (begin) this.#hold(begin(instance), false);
     const { key, value } = keysFor(capturedQuery, captured.layout, batch, longestOf(extents), format, caller);
     captured.key = key;
     captured.value = value;
@@ -339,7 +366,7 @@ export class KvCache {
    */
   fork(): KvCache {
     const caller = "KvCache.fork";
-    return make(new Parts(this.#open(caller).fork(caller), this.#shape, this.#rope));
+    return made({ store: this.#openToRead(caller).fork(caller), shape: this.#shape, rope: this.#rope });
   }
 
   /**
@@ -364,13 +391,27 @@ export class KvCache {
    * @throws RangeError `ERR_SACCADE_RANGE` (past {@link KvCache.length}, or forgotten by a ring); TypeError
    *   `ERR_SACCADE_ARGUMENT`; SaccadeError `ERR_SACCADE_DISPOSED`, `ERR_SACCADE_OUT_OF_MEMORY`
    */
-  read(from: number, to: number): { readonly key: PlainTensor<"float32">; readonly value: PlainTensor<"float32"> } {
+  read(from: number, to: number): CacheRows {
+    return this.#read(from, to);
+  }
+
+  /** The asynchronous twin of {@link KvCache.read}; until it has ended, calls that would change the cache throw `ERR_SACCADE_BUSY`. */
+  readAsync(from: number, to: number, options?: AsyncOptions): Promise<CacheRows> {
+    const caller = "KvCache.read";
+    return recorded(options, caller, (rest, begin) => {
+      readOptions(rest as object | undefined, [] as const, caller);
+      return this.#read(from, to, begin);
+    }) as Promise<CacheRows>;
+  }
+
+  #read(from: number, to: number, begin?: Begin): CacheRows {
     const caller = "KvCache.read";
     proveInteger(from, 0, MAXIMUM_SIZE, caller, "from");
     proveInteger(to, 0, MAXIMUM_SIZE, caller, "to");
-    const store = this.#open(caller);
+    const store = this.#openToRead(caller);
     const { extents, geometry, instance } = store;
     proveKept(geometry, extents, from, to, caller);
+    if (begin) this.#hold(begin(instance), false);
     const { batch, format } = this.#shape;
     const { numKvHeads, headDim, valueHeadDim } = format;
     return inSession(instance, caller, (session) => {
@@ -404,8 +445,26 @@ export class KvCache {
    * @throws SaccadeError `ERR_SACCADE_DISPOSED`, `ERR_SACCADE_OUT_OF_MEMORY`
    */
   serialize(): Uint8Array<ArrayBuffer> {
+    const { bytes, write } = this.#encode();
+    finish(write());
+    return bytes;
+  }
+
+  /** The asynchronous twin of {@link KvCache.serialize}; until it has ended, calls that would change the cache throw `ERR_SACCADE_BUSY`. */
+  serializeAsync(options?: AsyncOptions): Promise<Uint8Array<ArrayBuffer>> {
     const caller = "KvCache.serialize";
-    return encodeCache(this.#open(caller), this.#shape, this.#rope?.text ?? "", caller);
+    return recorded(options, caller, (rest, begin) => {
+      readOptions(rest as object | undefined, [] as const, caller);
+      const { bytes, write } = this.#encode();
+      const job = this.#hold(begin(this.#store.instance), false);
+      job.pieces(bytes.length * WORK_PER_BYTE, countPieces(bytes.length), write);
+      return bytes;
+    }) as Promise<Uint8Array<ArrayBuffer>>;
+  }
+
+  #encode(): ReturnType<typeof encodeCache> {
+    const caller = "KvCache.serialize";
+    return encodeCache(this.#openToRead(caller), this.#shape, this.#rope?.text ?? "", caller);
   }
 
   /** Gives the memory back, but for pages that a fork still uses. May be called again. */
@@ -416,7 +475,19 @@ export class KvCache {
   }
 
   #free(): void {
-    if (this.#readers === 0) this.#store.dispose();
+    if (this.#readers + this.#writers === 0) this.#store.dispose();
+  }
+
+  /** Keeps the cache as an asynchronous call needs it, until that has ended. */
+  #hold(job: Job, writes: boolean): Job {
+    if (writes) this.#writers += 1;
+    else this.#readers += 1;
+    job.hold(() => {
+      if (writes) this.#writers -= 1;
+      else this.#readers -= 1;
+      if (this.#disposed) this.#free();
+    });
+    return job;
   }
 
   /** {@link KvCache.dispose}, for `using`. */
@@ -426,8 +497,15 @@ export class KvCache {
 
   /** Refuses to change what an asynchronous call is reading. */
   #openToWrite(caller: string): Store {
-    const store = this.#open(caller);
+    const store = this.#openToRead(caller);
     if (this.#readers > 0) throw busy(caller, "this cache");
+    return store;
+  }
+
+  /** Refuses to read what an asynchronous call is changing. */
+  #openToRead(caller: string): Store {
+    const store = this.#open(caller);
+    if (this.#writers > 0) throw busy(caller, "this cache");
     return store;
   }
 
@@ -442,9 +520,21 @@ export class KvCache {
   }
 }
 
+/** What `KvCache.read` gives: `[batch, n, numKvHeads, headDim]`, and values alike. */
+export interface CacheRows {
+  readonly key: PlainTensor<"float32">;
+  readonly value: PlainTensor<"float32">;
+}
+
+/** What a byte costs to copy and to check, in multiply-adds of the micro-kernel, of which there are 1,024 in a unit of work. */
+const WORK_PER_BYTE = 24 / 1024;
+
+const notFinite = (operand: string): Error =>
+  rangeError("KvCache.append", `${operand} holds a number that is not finite, which an int8 cache cannot store`);
+
 /** Axes of `[batch, n, heads, width]`. */
 const AXES: AxisOrder = { batch: 0, seq: 1, head: 2 };
 
-function make(parts: Parts): KvCache {
-  return new KvCache(parts as unknown as KvCacheOptions);
+function made({ store, shape, rope }: Parts): KvCache {
+  return new KvCache(new Parts(store, shape, rope) as unknown as KvCacheOptions);
 }

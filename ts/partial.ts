@@ -13,8 +13,10 @@ import { proveParts } from "./layout/part.ts";
 import { captureShard } from "./layout/shard.ts";
 import type { AttentionPart } from "./part.ts";
 import type { PlainTensor, Tensor, TensorLike } from "./tensor.ts";
+import type { WasmInstance } from "./wasm/instance.ts";
 import { type MergedRows, type MergeSizes, mergeParts, mergeResults } from "./wasm/merge.ts";
 import { runPartial } from "./wasm/partial.ts";
+import { afterwards } from "./wasm/recording.ts";
 import { contiguousStrides, copyElements } from "./wasm/view.ts";
 
 /** Options of {@link attentionPartial}: those of `attention` that change scores, and the place of the shard's keys. */
@@ -88,10 +90,10 @@ export function attentionPartial(
 export function mergePartials(parts: ArrayLike<AttentionPart>, options?: MergeOptions): MergeResult {
   const caller = "mergePartials";
   const { returnLse, engine } = captureMergeOptions(options, ["returnLse", "engine"], caller);
-  const instance = instanceFor(engine, caller);
-  const proved = proveParts(parts, instance, caller);
+  const { instance, parts: proved } = proveParts(parts, () => instanceFor(engine, caller), caller);
   const first = proved[0]!;
-  return resultOf(mergeParts(instance, first, proved, caller), first, first.layout, first.rank, returnLse);
+  const rows = mergeParts(instance, first, proved, caller);
+  return resultOf(instance, rows, first, first.layout, first.rank, returnLse);
 }
 
 /**
@@ -109,11 +111,12 @@ export function mergeStates(
   const { returnLse, engine, layout } = captureMergeOptions(options, ["returnLse", "engine", "layout"], caller);
   const instance = instanceFor(engine, caller);
   const { sizes, rank, results } = proveResults(states, layout, instance, caller);
-  return resultOf(mergeResults(instance, sizes, results, caller), sizes, layout, rank, returnLse);
+  return resultOf(instance, mergeResults(instance, sizes, results, caller), sizes, layout, rank, returnLse);
 }
 
 /** Rows in the layout and rank of the query. */
 function resultOf(
+  instance: WasmInstance,
   rows: MergedRows,
   { batch, numHeads, qLen, valueHeadDim }: MergeSizes,
   layout: "bshd" | "bhsd",
@@ -123,10 +126,13 @@ function resultOf(
   const full = layout === "bshd" ? [batch, qLen, numHeads, valueHeadDim] : [batch, numHeads, qLen, valueHeadDim];
   let { out } = rows;
   if (layout === "bshd" && numHeads > 1 && qLen > 1) {
-    out = new Float32Array(rows.out.length);
-    const to = contiguousStrides(full, out.length);
+    const turned = new Float32Array(rows.out.length);
+    const to = contiguousStrides(full, turned.length);
     const from = [numHeads * qLen * valueHeadDim, valueHeadDim, qLen * valueHeadDim, 1];
-    copyElements(full, new Int32Array(rows.out.buffer), 0, from, new Int32Array(out.buffer), 0, to);
+    afterwards(instance, () => {
+      copyElements(full, new Int32Array(rows.out.buffer), 0, from, new Int32Array(turned.buffer), 0, to);
+    });
+    out = turned;
   }
   const shape = rank === 4 ? full : rank === 3 ? full.slice(1) : [qLen, valueHeadDim];
   const lseShape = [batch, numHeads, qLen].slice(4 - rank);

@@ -35,14 +35,10 @@ const AT_ONCE = [
   ...["MultiHeadAttention.dispose", "BahdanauDecoder.dispose"],
 ] as const;
 
-/**
- * Reads what it is given once, as every call must before it returns, and does little with it: a twin could put off no more
- * than half of its time. Long prompts are appended, and long caches read, in pieces: the bits are the same.
- */
+/** Reads what it is given once, as every call must before it returns, and does little with it: a twin could put off no more than half of its time. */
 const READS_ONCE = [
-  ...["mergePartials", "mergeStates"],
+  "mergeStates",
   ...["Tensor.from", "Tensor.zeros", "Tensor.toPlain"],
-  ...["KvCache.append", "KvCache.read", "KvCache.serialize", "KvCache.deserialize"],
   ...["Linear", "LayerNorm", "GRU", "MultiHeadAttention", "MultiHeadAttention.fromStateDict", "BahdanauDecoder"],
 ] as const;
 

@@ -89,14 +89,14 @@ const attentions: readonly ThreadCase[] = [
   ),
   {
     ...main("mergePartials", () => []),
-    async *run({ saccade: { attentionPartial, mergePartials } }, engine) {
+    async *run({ saccade: { attentionPartial, mergePartials, mergePartialsAsync } }, engine) {
       // Parts of the same bits on any engine.
       parts ??= Array.from({ length: 9 }, (_, i) =>
         attentionPartial(paint(1, 1, 512, 8, 8), paint(i, 1, 64, 8, 8), paint(3, 1, 64, 8, 64), {
           ...{ kvStart: 64 * (8 - i), kvTotal: 576, engine },
         }),
       );
-      yield* both({ mergePartials }, "mergePartials", [parts, { returnLse: true, engine }]);
+      yield* both({ mergePartials, mergePartialsAsync }, "mergePartials", [parts, { returnLse: true, engine }]);
     },
   },
   main("mergeStates", () => {
@@ -115,9 +115,15 @@ const cache = (what: string, method: "attend" | "append" | "read", options: obje
   async *run({ saccade: { KvCache } }, engine) {
     const sizes = { batch: 2, numKvHeads: 2, headDim: 64, capacity: 5000 };
     const made = new KvCache({ ...sizes, ...options, engine });
-    made.append(paint(2, 2, 4700, 2, 64), paint(3, 2, 4700, 2, 64), { lengths: [4700, 4100] });
-    if (method === "append") yield made.serialize();
-    else if (method === "read") yield made.read(64, 4000);
+    const rows = [paint(2, 2, 4700, 2, 64), paint(3, 2, 4700, 2, 64), { lengths: [4700, 4100] }] as const;
+    made.append(...rows);
+    if (method === "append") {
+      yield made.serialize();
+      const other = new KvCache({ ...sizes, ...options, engine });
+      await other.appendAsync(...rows);
+      yield await other.serializeAsync();
+      other.dispose();
+    } else if (method === "read") yield* both(made, "read", [64, 4000]);
     else for (const qLen of [1, 5]) yield* both(made, "attend", [paint(1, 2, qLen, 4, 64), { returnLse: true }]);
     made.dispose();
   },

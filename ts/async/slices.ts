@@ -34,9 +34,11 @@ async function rest(slicing: Slicing, share: number, always = false): Promise<vo
 /** Runs all tiles of a phase. */
 export async function runPhase(job: Job, phase: Phase, slicing: Slicing): Promise<void> {
   const { instance, caller } = job;
+  // What has been done is done by the steps themselves.
+  if (phase.tiles === 0) return await rest(slicing, 1);
   const pool = poolFor(instance, phase.work, phase.tiles);
   const status = pool === undefined ? await runAlone(job, phase, slicing) : await runShared(job, phase, pool, slicing);
-  if (status !== 0) throw refused(instance, status, caller);
+  if (status !== 0) throw phase.refusal?.(status) ?? refused(instance, status, caller);
 }
 
 async function runAlone(job: Job, phase: Phase, slicing: Slicing): Promise<number> {

@@ -18,11 +18,12 @@ import { crc32 } from "../checksum.ts";
 import { SaccadeError, wrongKind } from "../errors.ts";
 import { type CacheShape, resolveCache } from "../layout/cache.ts";
 import { arrayFacts, typedArrayKind } from "../layout/typed-array.ts";
+import type { WasmInstance } from "../wasm/instance.ts";
 import { outOfMemory } from "../wasm/memory.ts";
 import { BLOCK, blockByteLength, CACHE_DTYPES, type CacheDType, clearOutside } from "./format.ts";
 import { countHeld, type Extent, heldBlocks, isServed, pinnedEnd } from "./geometry.ts";
 import { type CacheRope, resolveRope } from "./rope.ts";
-import type { Store } from "./store.ts";
+import { Store } from "./store.ts";
 
 const MAGIC = 0x4b434153;
 const VERSION = 2;
@@ -34,8 +35,41 @@ const NUMBERS = 10;
 const LISTS_AT = NUMBERS_AT + 4 * NUMBERS;
 const LONGEST_ROPE = 1 << 20;
 
-/** Writes a cache. */
-export function encodeCache(store: Store, shape: CacheShape, rope: string, caller: string): Uint8Array<ArrayBuffer> {
+/** Bytes of a piece: what is read or written between two looks at the clock. */
+const PIECE = 1 << 18;
+
+/** Work that is done a piece at a time; each piece yields. */
+type Pieces<R> = Generator<undefined, R, undefined>;
+
+/** How many pieces there are of so many bytes, each of which is gone through twice. */
+export function countPieces(byteLength: number): number {
+  return 2 * Math.ceil(byteLength / PIECE);
+}
+
+/** Does work of pieces at once. */
+export function finish<R>(pieces: Pieces<R>): R {
+  for (;;) {
+    const { done, value } = pieces.next();
+    if (done) return value;
+  }
+}
+
+function* checksumOf(bytes: Uint8Array): Pieces<number> {
+  let crc = 0;
+  for (let at = 0; at < bytes.length; at += PIECE) {
+    crc = crc32(bytes.subarray(at, at + PIECE), crc);
+    yield;
+  }
+  return crc;
+}
+
+/** Room for a cache, and what writes it. */
+export function encodeCache(
+  store: Store,
+  shape: CacheShape,
+  rope: string,
+  caller: string,
+): { readonly bytes: Uint8Array<ArrayBuffer>; readonly write: () => Pieces<void> } {
   const { format, geometry, extents, batch } = store;
   const size = blockByteLength(format);
   const ropeBytes = new TextEncoder().encode(rope);
@@ -48,11 +82,24 @@ export function encodeCache(store: Store, shape: CacheShape, rope: string, calle
     const memory = store.instance.memory(caller);
     throw outOfMemory(caller, end + 4, memory.liveBytes, memory.limitBytes, cause);
   }
+  return { bytes, write: () => write(bytes, ropeBytes, store, shape, caller) };
+}
+
+function* write(
+  bytes: Uint8Array<ArrayBuffer>,
+  ropeBytes: Uint8Array,
+  store: Store,
+  shape: CacheShape,
+  caller: string,
+): Pieces<void> {
+  const { format, geometry, extents, batch } = store;
+  const size = blockByteLength(format);
+  const end = bytes.length - 4;
   const view = new DataView(bytes.buffer);
   const { capacity, window, pageSize } = shape;
   view.setUint32(0, MAGIC, true);
   view.setUint16(4, VERSION, true);
-  const flags = (window ? FLAG_WINDOW : 0) | (pageSize ? FLAG_PAGES : 0) | (rope ? FLAG_ROPE : 0);
+  const flags = (window ? FLAG_WINDOW : 0) | (pageSize ? FLAG_PAGES : 0) | (ropeBytes.length > 0 ? FLAG_ROPE : 0);
   view.setUint16(6, flags, true);
   const { dtype, numKvHeads, headDim, valueHeadDim } = format;
   [
@@ -64,8 +111,9 @@ export function encodeCache(store: Store, shape: CacheShape, rope: string, calle
     view.setUint32(NUMBERS_AT + 4 * index, number, true);
   });
   bytes.set(ropeBytes, LISTS_AT + 8 * batch);
-  let at = blocksAt;
-  extents.forEach((extent, row) => {
+  let at = LISTS_AT + 8 * batch + Math.ceil(ropeBytes.length / 4) * 4;
+  let rested = at;
+  for (const [row, extent] of extents.entries()) {
     for (const block of heldBlocks(geometry, extent)) {
       const to = bytes.subarray(at, at + size);
       store.headsOf(row, block, caller).forEach((bytes, head) => {
@@ -73,10 +121,12 @@ export function encodeCache(store: Store, shape: CacheShape, rope: string, calle
       });
       clearOutside(to, format, ...columnsOf(extent, pinnedEnd(geometry), block));
       at += size;
+      if (at - rested < PIECE) continue;
+      rested = at;
+      yield;
     }
-  });
-  view.setUint32(end, crc32(bytes.subarray(0, end)), true);
-  return bytes;
+  }
+  view.setUint32(end, yield* checksumOf(bytes.subarray(0, end)), true);
 }
 
 /** The positions of a block that are kept, counted from its first one. */
@@ -86,22 +136,25 @@ function columnsOf({ length, start }: Extent, pinned: number, block: number): [f
 }
 
 /** A cache that has been read and found whole. */
-export interface DecodedCache {
+interface DecodedCache {
   readonly shape: CacheShape;
   readonly extents: readonly Extent[];
   readonly rope: CacheRope | undefined;
   /** Puts the blocks into an empty store of that shape. */
-  restore(store: Store, caller: string): void;
+  restore(store: Store, caller: string): Pieces<void>;
 }
 
-/** Reads a cache. @throws SaccadeError `ERR_SACCADE_CORRUPT` */
-export function decodeCache(given: unknown, caller: string): DecodedCache {
+/** The bytes of a cache, copied: shared ones could change between the checksum and the reading. */
+export function captureBytes(given: unknown, caller: string): Uint8Array<ArrayBuffer> {
   if (typedArrayKind(given) !== "Uint8Array") {
     throw wrongKind(caller, "bytes", given, "a Uint8Array");
   }
   const facts = arrayFacts(given, caller, "bytes");
-  // A copy: shared bytes could change between the checksum and the reading.
-  const bytes = new Uint8Array(facts.buffer, facts.byteOffset, facts.length).slice();
+  return new Uint8Array(facts.buffer, facts.byteOffset, facts.length).slice();
+}
+
+/** Reads a cache. @throws SaccadeError `ERR_SACCADE_CORRUPT` */
+function* decodeCache(bytes: Uint8Array<ArrayBuffer>, caller: string): Pieces<DecodedCache> {
   const corrupt = (reason: string, cause?: unknown): SaccadeError =>
     new SaccadeError("ERR_SACCADE_CORRUPT", `${caller}: bytes are no cache: ${reason}`, { cause });
   const view = new DataView(bytes.buffer);
@@ -110,7 +163,8 @@ export function decodeCache(given: unknown, caller: string): DecodedCache {
   if (view.getUint32(0, true) !== MAGIC) throw corrupt("they do not begin with SACK");
   const version = view.getUint16(4, true);
   if (version !== VERSION) throw corrupt(`version ${version}; this is a reader of version ${VERSION}`);
-  if (view.getUint32(end, true) !== crc32(bytes.subarray(0, end))) throw corrupt("the checksum does not fit");
+  if (view.getUint32(end, true) !== (yield* checksumOf(bytes.subarray(0, end))))
+    throw corrupt("the checksum does not fit");
   const flags = view.getUint16(6, true);
   if (flags >= 8) throw corrupt(`unknown flags ${flags}`);
   const number = (index: number): number => view.getUint32(NUMBERS_AT + 4 * index, true);
@@ -151,9 +205,10 @@ export function decodeCache(given: unknown, caller: string): DecodedCache {
     shape,
     extents,
     rope,
-    restore(store, caller) {
+    *restore(store, caller) {
       let at = blocksAt;
-      extents.forEach((extent, row) => {
+      let rested = at;
+      for (const [row, extent] of extents.entries()) {
         store.restore(row, extent, caller);
         for (const block of heldBlocks(geometry, extent)) {
           // The block that takes turns with another one holds positions of both.
@@ -165,10 +220,31 @@ export function decodeCache(given: unknown, caller: string): DecodedCache {
             else for (let i = 0; i < to.length; i++) to[i]! |= source[i]!;
             at += to.length;
           }
+          if (at - rested < PIECE) continue;
+          rested = at;
+          yield;
         }
-      });
+      }
     },
   };
+}
+
+/** Puts the cache that bytes hold into a new store; the instance is asked for once they are found whole. */
+export function* restoreCache(
+  bytes: Uint8Array<ArrayBuffer>,
+  instance: () => WasmInstance,
+  caller: string,
+): Pieces<{ readonly store: Store; readonly shape: CacheShape; readonly rope: CacheRope | undefined }> {
+  const { shape, rope, restore } = yield* decodeCache(bytes, caller);
+  const store = Store.create(instance(), shape.format, shape.geometry, shape.batch, caller);
+  let isWhole = false;
+  try {
+    yield* restore(store, caller);
+    isWhole = true;
+  } finally {
+    if (!isWhole) store.dispose();
+  }
+  return { store, shape, rope };
 }
 
 function readShape(

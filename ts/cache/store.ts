@@ -98,11 +98,26 @@ export class Store {
 
   /** Makes rows longer, so that `write` can fill them; where that throws, or says no, all is as it was. */
   extend(lengths: readonly number[], caller: string, write: () => boolean): boolean {
+    const end = this.extending(lengths, caller);
+    let written = false;
+    try {
+      written = write();
+      return written;
+    } finally {
+      end(written);
+    }
+  }
+
+  /** The same in two steps: makes rows longer, and gives what is to be called with whether they have been filled. */
+  extending(lengths: readonly number[], caller: string): (written: boolean) => void {
     const before = this.extents;
     const steps: Step[] = [];
     const most = lengths.reduce((most, length) => Math.max(most, length), 0);
     const growth = this.#table.grow(Math.ceil(most / BLOCK), caller);
-    let written = false;
+    const end = (written: boolean): void => {
+      if (written) growth?.commit();
+      else this.#undo(steps, before, growth);
+    };
     try {
       this.#rows.forEach((row, b) => {
         const { extent } = row;
@@ -115,12 +130,11 @@ export class Store {
       });
       if (growth !== undefined) this.#writeAll(caller);
       else this.#writeChanged(before, steps, caller);
-      written = write();
-      return written;
-    } finally {
-      if (written) growth?.commit();
-      else this.#undo(steps, before, growth);
+    } catch (error) {
+      end(false);
+      throw error;
     }
+    return end;
   }
 
   /** Cuts rows; pages that hold nothing any more are given up, unless all were taken at the beginning. */

@@ -159,12 +159,18 @@ function lengthError(caller: string, name: string, given: number, expected: stri
 }
 
 /** Parts of one call that hold every key exactly once, sorted by their first key. */
-export function proveParts(value: unknown, instance: WasmInstance, caller: string): readonly AttentionPart[] {
+export function proveParts(
+  value: unknown,
+  find: () => WasmInstance,
+  caller: string,
+): { readonly instance: WasmInstance; readonly parts: readonly AttentionPart[] } {
   const given = snapshot(value, MAXIMUM_PARTS, caller, "parts", "an array of parts");
   if (given.length === 0) {
     throw rangeError(caller, "parts is empty; expected at least one part");
   }
   const parts = given.map((part, i) => ({ part: provePart(part, caller, `parts[${i}]`), name: `parts[${i}]` }));
+  // None of the caller's code runs after this.
+  const instance = find();
   const [first, ...others] = parts as [(typeof parts)[number], ...typeof parts];
   if (first.part.profile !== instance.profile) {
     throw optionError(
@@ -186,7 +192,7 @@ export function proveParts(value: unknown, instance: WasmInstance, caller: strin
   for (const { part, name } of parts) proveStates(part, instance, caller, name);
   parts.sort((a, b) => a.part.kvStart - b.part.kvStart || a.part.kvEnd - b.part.kvEnd);
   proveCover(parts, caller);
-  return parts.map(({ part }) => part);
+  return { instance, parts: parts.map(({ part }) => part) };
 }
 
 /** As many states and open keys as the part's place among the keys demands. */

@@ -29,6 +29,8 @@ export interface Phase {
   readonly tiles: number;
   /** About how much there is to do, in units of 1,024 multiply-adds of the micro-kernel; 0 where it cannot be shared. */
   readonly work: number;
+  /** The error for a status that is the caller's business. */
+  readonly refusal?: (status: number) => Error | undefined;
 }
 
 /**

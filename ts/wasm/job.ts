@@ -106,6 +106,14 @@ export class Job {
     this.#steps.push(steps);
   }
 
+  /** Leaves work of JavaScript for later: each piece yields when it is done, and all of them are `work`. */
+  pieces(work: number, pieces: number, steps: () => Generator<unknown, unknown, undefined>): void {
+    const each = Math.ceil(work / Math.max(1, pieces));
+    this.add(each * pieces, function* () {
+      for (const _ of steps()) yield { kind: 0, phase: 0, block: 0, pass: 0, tiles: 0, work: each };
+    });
+  }
+
   /** Leaves something to do when all that was left before it is done. */
   after(action: () => void): void {
     this.add(0, () => once(action));

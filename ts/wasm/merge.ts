@@ -8,9 +8,10 @@ import { KIND_MERGE } from "./abi.ts";
 import { plan } from "./dispatch.ts";
 import { roundUp } from "./heap.ts";
 import type { WasmInstance } from "./instance.ts";
-import type { LinearMemory, MemoryViews } from "./memory.ts";
+import type { LinearMemory } from "./memory.ts";
 import { newFloats } from "./place.ts";
-import { runTiles, threadsFor } from "./sharing.ts";
+import { afterwards, recordingOf } from "./recording.ts";
+import { effortOf, runTiles, threadsFor } from "./sharing.ts";
 
 /** Keys of a block of the merge tree. */
 const BLOCK_KV = 64;
@@ -169,7 +170,7 @@ function runMerge(
     const scratchByteLength = threadsFor(instance, work) * roundUp(workspaceByteLength);
     const scratchAt = allocate(scratchByteLength);
 
-    let views: MemoryViews = memory.views();
+    const views = memory.views();
     for (const { address, data } of copies) copyBits(data, views.i32, address);
     if (sinks !== undefined) copyBits(sinks, views.i32, sinksAt);
     if (qLengths !== undefined) views.u32.set(qLengths, qLengthsAt >>> 2);
@@ -195,13 +196,22 @@ function runMerge(
     views.u32.set(words, block >>> 2);
 
     plan(instance, KIND_MERGE, block, caller);
-    runTiles(instance, KIND_MERGE, 0, block, 0, rows, work, caller);
-    views = memory.views();
-    out.set(views.f32.subarray(outAt >>> 2, (outAt >>> 2) + out.length));
-    lse.set(views.f32.subarray(lseAt >>> 2, (lseAt >>> 2) + lse.length));
+    const job = recordingOf(instance);
+    if (job === undefined) runTiles(instance, KIND_MERGE, 0, block, 0, rows, work, caller);
+    else {
+      job.add(effortOf(work), function* () {
+        yield { kind: KIND_MERGE, phase: 0, block, pass: 0, tiles: rows, work };
+      });
+    }
+    afterwards(instance, () => {
+      const { f32 } = memory.views();
+      out.set(f32.subarray(outAt >>> 2, (outAt >>> 2) + out.length));
+      lse.set(f32.subarray(lseAt >>> 2, (lseAt >>> 2) + lse.length));
+    });
     return { out, lse };
   } finally {
-    memory.scratch.release(mark);
+    // What is recorded still needs it.
+    if (recordingOf(instance) === undefined) memory.scratch.release(mark);
   }
 }
 
