@@ -162,6 +162,17 @@ export function outOfRange(caller: string, name: string, value: unknown, expecte
   return rangeError(caller, `${name} is ${describe(value)}; expected ${expected}`);
 }
 
+/** What should be one of a few words: unknown where it is another one, else of a wrong kind. */
+export function wrongWord(caller: string, name: string, value: unknown, expected: string): SaccadeTypeError {
+  const message = `${name} is ${describe(value)}; expected ${expected}`;
+  return (typeof value === "string" ? optionError : argumentError)(caller, message);
+}
+
+/** What should be a number, in a certain range: of a wrong kind where it is none, else out of range. */
+export function unfit(caller: string, name: string, value: unknown, expected: string): Error {
+  return (typeof value === "number" ? outOfRange : wrongKind)(caller, name, value, expected);
+}
+
 /**
  * How a value looks in an error message: short, on one line, and without running any code of the value's own (its
  * `toString`, its getters), since it may be hostile.

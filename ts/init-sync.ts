@@ -3,9 +3,9 @@
  */
 
 import type { Engine } from "./engine.ts";
-import { SaccadeError } from "./errors.ts";
+import { describe, SaccadeError } from "./errors.ts";
 import { compatibleEngine, finish, isLoading, type MemoryOptions, setCurrent } from "./init.ts";
-import { type ResolvedInit, resolveInit } from "./layout/init.ts";
+import { KNOWN_SYNC, type ResolvedInit, resolveInit } from "./layout/init.ts";
 import { moduleForSync } from "./modules-sync.ts";
 import { operators } from "./operator-modules.ts";
 import { assertSupported } from "./wasm/features.ts";
@@ -43,7 +43,13 @@ export interface InitSyncOptions {
  * ```
  */
 export function initSync(options?: InitSyncOptions): Engine {
-  const resolved = resolveInit(options, "initSync");
+  const resolved = resolveInit(options, "initSync", KNOWN_SYNC);
+  if (resolved.threads !== 1) {
+    throw new SaccadeError(
+      "ERR_SACCADE_UNSUPPORTED",
+      `initSync: options.threads is ${describe(resolved.threads)}, but workers do not start synchronously; use await init()`,
+    );
+  }
   const existing = compatibleEngine(resolved, "initSync");
   if (existing !== undefined) return existing;
   if (isLoading()) {

@@ -33,7 +33,7 @@ describe("options", () => {
     ["layout by number", args({ layout: 1 }), "ARGUMENT", /options\.layout is 1/],
     ["scale NaN", args({ scale: Number.NaN }), "RANGE", "attention: options.scale is NaN; expected a finite number"],
     ["scale Infinity", args({ scale: Number.NEGATIVE_INFINITY }), "RANGE", /options\.scale is -Infinity/],
-    ["scale in words", args({ scale: "1" }), "ARGUMENT", 'attention: options.scale is "1"; expected a number'],
+    ["scale in words", args({ scale: "1" }), "ARGUMENT", 'attention: options.scale is "1"; expected a finite number'],
     ["causal 1", args({ causal: 1 }), "ARGUMENT", "attention: options.causal is 1; expected true or false"],
     ["causal null", args({ causal: null }), "ARGUMENT", /options\.causal is null/],
     ["returnLse", args({ returnLse: "yes" }), "ARGUMENT", /options\.returnLse is "yes"/],

@@ -82,7 +82,7 @@ describe("numbers and lists", () => {
       "RANGE",
       "attention: options.softcap is Infinity; expected a finite number",
     ],
-    ["softcap text", { softcap: "30" }, "ARGUMENT", 'attention: options.softcap is "30"; expected a number'],
+    ["softcap text", { softcap: "30" }, "ARGUMENT", 'attention: options.softcap is "30"; expected a finite number'],
     ["window 3", { window: 3 }, "ARGUMENT", "attention: options.window is 3; expected { left?, right?, first? }"],
     ["window list", { window: [1, 2] }, "ARGUMENT", /options\.window is an array/],
     [

@@ -39,4 +39,6 @@ export interface CapturedAttention {
   out: Results<CapturedTensor>;
   /** The very objects given as targets: they are the result. Both targets of top-k weights are one object. */
   targets: Results<unknown>;
+  /** Whether lists are among the options: they are proved once all others have been read. */
+  hasLists: boolean;
 }

@@ -3,7 +3,7 @@
  * since a typo must not be silent.
  */
 
-import { describe, optionError, SaccadeError, SaccadeTypeError, wrongKind } from "../errors.ts";
+import { describe, optionError, SaccadeError, wrongKind, wrongWord } from "../errors.ts";
 
 /** Names of an option bag's own properties. `undefined` counts as an empty bag. */
 export function optionNames(options: unknown, caller: string): readonly string[] {
@@ -14,18 +14,31 @@ export function optionNames(options: unknown, caller: string): readonly string[]
   return Object.keys(options);
 }
 
+/** Reads the options that are known, each once, and hands them on. */
+export function eachOption(
+  options: unknown,
+  known: readonly string[],
+  caller: string,
+  take: (name: string, value: unknown) => void,
+): void {
+  for (const name of optionNames(options, caller)) {
+    if (!known.includes(name)) throw unknownOption(name, known, [], caller);
+    take(name, (options as Record<string, unknown>)[name]);
+  }
+}
+
 /** Reads the options that are known, each once; `undefined` counts as left out. */
 export function readOptions<K extends string>(
   options: unknown,
   known: readonly K[],
   caller: string,
 ): Partial<Record<K, unknown>> {
-  const read: Partial<Record<K, unknown>> = {};
-  for (const name of optionNames(options, caller)) {
-    if (!(known as readonly string[]).includes(name)) throw unknownOption(name, known, [], caller);
-    read[name as K] = (options as Record<string, unknown>)[name];
-  }
-  return read;
+  // What Object.prototype has been given is nobody's option.
+  const read: Partial<Record<string, unknown>> = Object.create(null);
+  eachOption(options, known, caller, (name, value) => {
+    read[name] = value;
+  });
+  return read as Partial<Record<K, unknown>>;
 }
 
 /**
@@ -56,8 +69,7 @@ export function proveBoolean(value: unknown, caller: string, name: string): bool
 export function proveWord<W extends string>(value: unknown, words: readonly W[], caller: string, name: string): W {
   if (typeof value === "string" && (words as readonly string[]).includes(value)) return value as W;
   const expected = words.map((each) => JSON.stringify(each)).join(" or ");
-  const code = typeof value === "string" ? "ERR_SACCADE_OPTION" : "ERR_SACCADE_ARGUMENT";
-  throw new SaccadeTypeError(code, `${caller}: options.${name} is ${describe(value)}; expected ${expected}`);
+  throw wrongWord(caller, `options.${name}`, value, expected);
 }
 
 /** The known name that a typo most likely meant. */

@@ -3,7 +3,7 @@
  * product can wrap.
  */
 
-import { argumentError, describe, outOfRange, rangeError, shapeError, strideError, wrongKind } from "../errors.ts";
+import { argumentError, describe, shapeError, strideError, unfit, wrongKind } from "../errors.ts";
 
 /** The most axes that a tensor can have. */
 export const MAXIMUM_RANK = 8;
@@ -20,31 +20,29 @@ export const MAXIMUM_STRIDE = 2 ** 32 - 1;
 
 /** Reads an array-like exactly once, entry by entry, into an array of our own; at most `limit` entries. */
 export function snapshot(list: unknown, limit: number, caller: string, name: string, expected: string): unknown[] {
-  if (typeof list !== "object" || list === null) {
-    throw wrongKind(caller, name, list, expected);
-  }
-  const length: unknown = (list as ArrayLike<unknown>).length;
-  if (typeof length !== "number" || !Number.isSafeInteger(length) || length < 0) {
+  if (typeof list !== "object" || list === null) throw wrongKind(caller, name, list, expected);
+  const { length } = list as ArrayLike<unknown>;
+  if (!Number.isSafeInteger(length) || length < 0) {
     throw argumentError(caller, `${name} is not an array (its length is ${describe(length)}); expected ${expected}`);
   }
-  if (length > limit) {
-    throw shapeError(caller, `${name} has ${length} entries; expected ${expected}`);
-  }
-  const entries = new Array<unknown>(length);
+  if (length > limit) throw shapeError(caller, `${name} has ${length} entries; expected ${expected}`);
+  const entries: unknown[] = new Array(length);
   for (let i = 0; i < length; i++) entries[i] = (list as ArrayLike<unknown>)[i];
   return entries;
 }
 
+/** Whether an entry of a shape or of strides, which must be a number, is an integer from 0 to `most`. */
+function fits(entry: unknown, most: number, caller: string, name: string): entry is number {
+  if (typeof entry !== "number") throw wrongKind(caller, name, entry, "a number");
+  return Number.isInteger(entry) && entry >= 0 && entry <= most;
+}
+
 /** Proves that entry `axis` of a shape is a size: an integer from 0 to {@link MAXIMUM_SIZE}. */
-function proveSize(size: unknown, caller: string, name: string, axis: number): number {
-  if (typeof size !== "number") {
-    throw wrongKind(caller, `${name}[${axis}]`, size, "a number");
-  }
-  if (!Number.isInteger(size) || size < 0 || size > MAXIMUM_SIZE) {
-    throw shapeError(caller, `${name}[${axis}] is ${describe(size)}; expected an integer from 0 to ${MAXIMUM_SIZE}`);
-  }
-  // -0 becomes 0.
-  return size || 0;
+export function proveSize(size: unknown, caller: string, name: string, axis: number): number {
+  const entry = `${name}[${axis}]`;
+  // -0 is a size, and would divide.
+  if (fits(size, MAXIMUM_SIZE, caller, entry)) return size || 0;
+  throw shapeError(caller, `${entry} is ${describe(size)}; expected an integer from 0 to ${MAXIMUM_SIZE}`);
 }
 
 /** Proves a shape; the result is frozen. */
@@ -56,12 +54,10 @@ export function proveShape(entries: readonly unknown[], caller: string, name: st
 export function countElements(shape: readonly number[], caller: string, name: string): number {
   let elements = 1;
   for (const size of shape) elements *= size;
-  // A 0 among sizes whose other product is Infinity is still 0 elements.
+  // An axis of no size counts, however large the others are together.
   if (shape.includes(0)) return 0;
-  if (elements > Number.MAX_SAFE_INTEGER) {
-    throw shapeError(caller, `${name} [${shape.join(", ")}] has more than 2^53 elements`);
-  }
-  return elements;
+  if (elements <= Number.MAX_SAFE_INTEGER) return elements;
+  throw shapeError(caller, `${name} [${shape.join(", ")}] has more than 2^53 elements`);
 }
 
 /** Proves strides for a shape: integers from 0 up, the last axis contiguous. Axes of at most one index get 0. */
@@ -71,29 +67,25 @@ export function proveStrides(
   caller: string,
   name: string,
 ): readonly number[] {
-  if (entries.length !== shape.length) {
+  const rank = shape.length;
+  if (entries.length !== rank) {
     throw strideError(
       caller,
-      `${name} has ${entries.length} entries; expected one per axis of the shape, which has ${shape.length}`,
+      `${name} has ${entries.length} entries; expected one per axis of the shape, which has ${rank}`,
     );
   }
-  const last = shape.length - 1;
   const strides = entries.map((stride, axis) => {
-    if (typeof stride !== "number") {
-      throw wrongKind(caller, `${name}[${axis}]`, stride, "a number");
+    const entry = `${name}[${axis}]`;
+    if (!fits(stride, MAXIMUM_STRIDE, caller, entry)) {
+      const expected = `expected an integer from 0 to ${MAXIMUM_STRIDE} (elements)`;
+      throw strideError(caller, `${entry} is ${describe(stride)}; ${expected}`);
     }
-    if (!Number.isInteger(stride) || stride < 0 || stride > MAXIMUM_STRIDE) {
-      throw strideError(
-        caller,
-        `${name}[${axis}] is ${describe(stride)}; expected an integer from 0 to ${MAXIMUM_STRIDE} (elements)`,
-      );
+    const isLong = shape[axis]! > 1;
+    if (axis < rank - 1) return isLong ? stride : 0;
+    if (isLong && stride !== 1) {
+      throw strideError(caller, `${entry} is ${stride}; the last axis must be contiguous (stride 1)`);
     }
-    const size = shape[axis]!;
-    if (axis === last && size > 1 && stride !== 1) {
-      throw strideError(caller, `${name}[${axis}] is ${stride}; the last axis must be contiguous (stride 1)`);
-    }
-    if (axis === last) return 1;
-    return size > 1 ? stride : 0;
+    return 1;
   });
   return Object.freeze(strides);
 }
@@ -183,22 +175,12 @@ function exactly(list: unknown, length: number, caller: string, name: string, ex
 
 /** Proves a finite number. */
 export function proveNumber(value: unknown, caller: string, name: string): number {
-  if (typeof value !== "number") {
-    throw wrongKind(caller, name, value, "a number");
-  }
-  if (!Number.isFinite(value)) {
-    throw rangeError(caller, `${name} is ${value}; expected a finite number`);
-  }
-  return value;
+  if (Number.isFinite(value)) return value as number;
+  throw unfit(caller, name, value, "a finite number");
 }
 
-/** Proves an integer in `[low, high]`; -0 becomes 0. */
-export function proveInteger(value: unknown, low: number, high: number, caller: string, name: string): number {
-  if (typeof value !== "number") {
-    throw wrongKind(caller, name, value, "an integer");
-  }
-  if (!Number.isInteger(value) || value < low || value > high) {
-    throw outOfRange(caller, name, value, `an integer from ${low} to ${high}`);
-  }
-  return value || 0;
+/** Proves an integer in `[low, high]`; -0 becomes 0. What else is taken, `or` says. */
+export function proveInteger(value: unknown, low: number, high: number, caller: string, name: string, or = ""): number {
+  if (Number.isInteger(value) && (value as number) >= low && (value as number) <= high) return (value as number) || 0;
+  throw unfit(caller, name, value, `an integer from ${low} to ${high}${or}`);
 }
