@@ -1,5 +1,5 @@
 import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import typescript from "@rollup/plugin-typescript";
 import ts from "typescript";
 import { MODULES, VARIANTS } from "./scripts/build/variants.mjs";
@@ -63,6 +63,48 @@ const freshFolder = {
   },
 };
 
+/** Where the wasm's fields, codes and phases have their names. */
+const NUMBERS = ["abi", "attention-fields", "call", "dispatch"].map((name) => `./ts/wasm/${name}.ts`);
+
+/**
+ * Those numbers are written where they are used: a page that is cut into chunks would otherwise export each by its name from
+ * one to the other.
+ */
+const numbers = new Map();
+const numbersInPlace = {
+  name: "numbers-in-place",
+  buildStart() {
+    for (const file of NUMBERS) {
+      const found = readFileSync(file, "utf8").matchAll(/^export const ([A-Z][A-Z0-9_]*) = (0x[0-9a-f]+|[0-9]+);$/gm);
+      numbers.set(resolve(file), new Map(Array.from(found, ([, name, value]) => [name, value])));
+    }
+  },
+  transform(code, id) {
+    if (!id.endsWith(".ts")) return null;
+    const source = ts.createSourceFile(id, code, ts.ScriptTarget.ESNext, true);
+    const known = new Map();
+    for (const statement of source.statements) {
+      const names = ts.isImportDeclaration(statement) ? statement.importClause?.namedBindings?.elements : undefined;
+      for (const { name } of names ?? []) {
+        const value = numbers.get(resolve(dirname(id), statement.moduleSpecifier.text))?.get(name.text);
+        if (value !== undefined) known.set(name.text, value);
+      }
+    }
+    const edits = [];
+    const visit = (node) => {
+      if (ts.isImportDeclaration(node)) return;
+      const { parent } = node;
+      const value = ts.isIdentifier(node) ? known.get(node.text) : undefined;
+      if (value === undefined) ts.forEachChild(node, visit);
+      else if (ts.isShorthandPropertyAssignment(parent)) edits.push([node.getEnd(), node.getEnd(), `: ${value}`]);
+      else if (parent.name !== node) edits.push([node.getStart(), node.getEnd(), value]);
+    };
+    visit(source);
+    const changed = edits.reduceRight((text, [from, to, value]) => text.slice(0, from) + value + text.slice(to), code);
+    return { code: changed, map: null };
+  },
+};
+
 /** The declarations carry the documentation; the modules need not carry it a second time. */
 const withoutComments = {
   name: "without-comments",
@@ -105,6 +147,7 @@ export default {
   plugins: [
     freshFolder,
     typescript({ tsconfig: "./tsconfig.build.json", noEmitOnError: true }),
+    numbersInPlace,
     withoutComments,
     importsInDeclarations,
     wasmBeside,

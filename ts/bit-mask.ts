@@ -257,7 +257,7 @@ function combine(kind: "and" | "or", left: Rule, other: unknown, caller: string)
 function read<N extends string>(options: unknown, names: readonly N[], caller: string): Partial<Record<N, unknown>> {
   const values: Partial<Record<N, unknown>> = {};
   for (const name of optionNames(options, caller)) {
-    if (!(names as readonly string[]).includes(name)) throw unknownOption(name, names, [], caller);
+    if (!(names as readonly string[]).includes(name)) throw unknownOption(name, names, caller);
     values[name as N] = (options as Record<string, unknown>)[name];
   }
   return values;

@@ -88,15 +88,13 @@ export class SaccadeError extends Error {
   declare readonly limitBytes?: number;
 
   constructor(code: StateErrorCode, message: string, details: SaccadeErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    const { cause, ...more } = details;
+    super(message, cause === undefined ? undefined : { cause });
     this.name = "SaccadeError";
     this.code = code;
-    if (details.url !== undefined) this.url = details.url;
-    if (details.status !== undefined) this.status = details.status;
-    if (details.contentType !== undefined) this.contentType = details.contentType;
-    if (details.hint !== undefined) this.hint = details.hint;
-    if (details.requestedBytes !== undefined) this.requestedBytes = details.requestedBytes;
-    if (details.limitBytes !== undefined) this.limitBytes = details.limitBytes;
+    for (const [name, detail] of Object.entries(more)) {
+      if (detail !== undefined) Object.assign(this, { [name]: detail });
+    }
   }
 }
 
@@ -152,20 +150,24 @@ export function rangeError(caller: string, message: string): SaccadeRangeError {
   return new SaccadeRangeError("ERR_SACCADE_RANGE", `${caller}: ${message}`);
 }
 
+/** What an argument is, and what it should be. */
+export function found(name: string, value: unknown, expected: string): string {
+  return `${name} is ${describe(value)}; expected ${expected}`;
+}
+
 /** An argument of a wrong kind, and what was expected instead. */
 export function wrongKind(caller: string, name: string, value: unknown, expected: string): SaccadeTypeError {
-  return argumentError(caller, `${name} is ${describe(value)}; expected ${expected}`);
+  return argumentError(caller, found(name, value, expected));
 }
 
 /** An argument of the right kind outside its range, and what was expected instead. */
 export function outOfRange(caller: string, name: string, value: unknown, expected: string): SaccadeRangeError {
-  return rangeError(caller, `${name} is ${describe(value)}; expected ${expected}`);
+  return rangeError(caller, found(name, value, expected));
 }
 
 /** What should be one of a few words: unknown where it is another one, else of a wrong kind. */
 export function wrongWord(caller: string, name: string, value: unknown, expected: string): SaccadeTypeError {
-  const message = `${name} is ${describe(value)}; expected ${expected}`;
-  return (typeof value === "string" ? optionError : argumentError)(caller, message);
+  return (typeof value === "string" ? optionError : argumentError)(caller, found(name, value, expected));
 }
 
 /** What should be a number, in a certain range: of a wrong kind where it is none, else out of range. */
@@ -186,9 +188,8 @@ export function describe(value: unknown): string {
     case "bigint":
       return `${String(value)}n`;
     case "symbol":
-      return "a symbol";
     case "function":
-      return "a function";
+      return `a ${typeof value}`;
     case "object":
       if (value === null) return "null";
       return Array.isArray(value) ? "an array" : "an object";

@@ -14,8 +14,8 @@ import type { CapturedAttention } from "./layout/captured-attention.ts";
 import { optionNames, proveWord, unknownOption } from "./layout/options.ts";
 import { resolveQOffset } from "./layout/positions.ts";
 import { resolveSequences } from "./layout/sequences.ts";
-import { MAXIMUM_RANK, proveShape, snapshot } from "./layout/shape.ts";
-import type { CapturedTensor } from "./layout/tensor-like.ts";
+import { MAXIMUM_RANK, proveShape, RANK_EXPECTED, snapshot } from "./layout/shape.ts";
+import { bareTensor, type CapturedTensor } from "./layout/tensor-like.ts";
 import { leavesOf } from "./mask/rule.ts";
 import { ruleOfSequence } from "./mask/sequence.ts";
 import type { AttentionSizes, Sequences } from "./wasm/call.ts";
@@ -124,7 +124,7 @@ function readShapes(shapes: unknown): Record<"query" | "key" | "value", Captured
   const given: Partial<Record<"query" | "key" | "value" | "dtype", unknown>> = {};
   for (const name of optionNames(shapes, CALLER)) {
     if (name !== "query" && name !== "key" && name !== "value" && name !== "dtype") {
-      throw unknownOption(name, ["query", "key", "value", "dtype"], [], `${CALLER}: shapes`);
+      throw unknownOption(name, ["query", "key", "value", "dtype"], `${CALLER}: shapes`);
     }
     given[name] = (shapes as Record<string, unknown>)[name];
   }
@@ -139,21 +139,8 @@ function readShapes(shapes: unknown): Record<"query" | "key" | "value", Captured
 }
 
 function shapeOnly(shape: unknown, name: string): CapturedTensor {
-  const expected = `an array of at most ${MAXIMUM_RANK} sizes`;
-  const proved = proveShape(
-    snapshot(shape, MAXIMUM_RANK, CALLER, `shapes.${name}`, expected),
-    CALLER,
-    `shapes.${name}`,
-  );
-  return {
-    name,
-    shape: proved,
-    resident: undefined,
-    data: undefined,
-    dtype: undefined,
-    strides: undefined,
-    offset: undefined,
-  };
+  const about = `shapes.${name}`;
+  return bareTensor(name, proveShape(snapshot(shape, MAXIMUM_RANK, CALLER, about, RANK_EXPECTED), CALLER, about));
 }
 
 function scratchOf(

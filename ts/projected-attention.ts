@@ -17,7 +17,7 @@ import type { CapturedAttention } from "./layout/captured-attention.ts";
 import { type NamedView, proveApart } from "./layout/overlap.ts";
 import { plainOf } from "./layout/results.ts";
 import { proveInteger } from "./layout/shape.ts";
-import { type CapturedTensor, stepTensor } from "./layout/tensor-like.ts";
+import { bareTensor, type CapturedTensor, stepTensor } from "./layout/tensor-like.ts";
 import { runLinear } from "./linear.ts";
 import type { TensorInput } from "./tensor.ts";
 import { runAttention } from "./wasm/attention.ts";
@@ -150,8 +150,6 @@ export interface CapturedRows {
   readonly value: CapturedTensor;
 }
 
-const UNREAD = { resident: undefined, data: undefined, dtype: undefined, strides: undefined, offset: undefined };
-
 /** Reads the options of attention for rows that are yet to be projected. */
 export function captureProjected(
   { query, key, value }: CapturedRows,
@@ -161,11 +159,8 @@ export function captureProjected(
 ): CapturedAttention {
   const options: Record<string, unknown> = {};
   for (const name of ATTENTION_OPTIONS) if (read[name] !== undefined) options[name] = read[name];
-  const projected = ({ name, shape }: CapturedTensor, heads: number, dim: number): CapturedTensor => ({
-    ...UNREAD,
-    name,
-    shape: [...shape.slice(0, -1), heads, dim],
-  });
+  const projected = ({ name, shape }: CapturedTensor, heads: number, dim: number): CapturedTensor =>
+    bareTensor(name, [...shape.slice(0, -1), heads, dim]);
   return captureOptions(
     projected(query, numHeads, headDim),
     projected(key, numKvHeads, headDim),

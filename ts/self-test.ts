@@ -25,7 +25,7 @@ const VALUE_SEED = 1255;
 const OUT_BITS = 0x1680c668;
 const LSE_BITS = 0x00e33016;
 /** The first values of lse: what a relaxed build must come close to. The first row of out is that of value. */
-const LSE_FIRST = [-1.283046, 0.94049, 1.921127, 2.271478, 2.808395, 2.300859, 2.561045, 1.498911];
+const LSE_FIRST = [-1.283046, 0.94049, 1.921127, 2.271478];
 const TOLERANCE = 1e-5;
 
 /** The finaliser of MurmurHash3 (Austin Appleby, public domain). */

@@ -6,10 +6,10 @@
 import { disposeKey } from "./dispose.ts";
 import { type DataOf, DTYPE_LIST, type DType, isDType, type TensorData } from "./dtype.ts";
 import type { Engine } from "./engine.ts";
-import { argumentError, describe, dtypeError } from "./errors.ts";
+import { argumentError, dtypeError, found } from "./errors.ts";
 import { instanceFor } from "./init.ts";
-import { optionNames, unknownOption } from "./layout/options.ts";
-import { countElements, MAXIMUM_RANK, proveShape, snapshot } from "./layout/shape.ts";
+import { readOptions } from "./layout/options.ts";
+import { countElements, MAXIMUM_RANK, proveShape, RANK_EXPECTED, snapshot } from "./layout/shape.ts";
 import { captureTensor, dtypeOf, proveTensor, ResidentHandle, type TensorLike } from "./layout/tensor-like.ts";
 import { dataArray, rawArray } from "./layout/typed-array.ts";
 import { outOfMemory } from "./wasm/memory.ts";
@@ -175,7 +175,7 @@ export class Tensor<D extends DType = DType> extends ResidentHandle {
       // Not by slicing the buffer: of a shared one that gives a shared one.
       copy = memory.views().u8.slice(address, address + byteLength).buffer;
     } catch (cause) {
-      throw outOfMemory("Tensor.toPlain", byteLength, memory.liveBytes, memory.limitBytes, cause);
+      throw outOfMemory("Tensor.toPlain", byteLength, memory, cause);
     }
     return { data: dataArray(this.dtype, copy, 0, elements), shape: [...shape], dtype: this.dtype };
   }
@@ -197,24 +197,16 @@ export class Tensor<D extends DType = DType> extends ResidentHandle {
 }
 
 function make<D extends DType>(caller: string, shape: unknown, dtype: unknown, options: unknown): Tensor<D> {
-  const expected = `an array of at most ${MAXIMUM_RANK} sizes`;
-  const proved = proveShape(snapshot(shape, MAXIMUM_RANK, caller, "shape", expected), caller, "shape");
+  const proved = proveShape(snapshot(shape, MAXIMUM_RANK, caller, "shape", RANK_EXPECTED), caller, "shape");
   const resolved = dtype ?? "float32";
-  if (!isDType(resolved)) {
-    throw dtypeError(caller, `dtype is ${describe(dtype)}; expected one of ${DTYPE_LIST}`);
-  }
+  if (!isDType(resolved)) throw dtypeError(caller, found("dtype", dtype, `one of ${DTYPE_LIST}`));
   const elements = countElements(proved, caller, "shape");
   const instance = instanceFor(readEngine(options, caller), caller);
   return new Tensor<D>(KEY, new Resident(instance, resolved, proved, elements, caller));
 }
 
 function readEngine(options: unknown, caller: string): unknown {
-  let engine: unknown;
-  for (const name of optionNames(options, caller)) {
-    if (name !== "engine") throw unknownOption(name, ["engine"], [], caller);
-    engine = (options as TensorOptions).engine;
-  }
-  return engine;
+  return readOptions(options, ["engine"], caller).engine;
 }
 
 /** Anything that a function takes as a tensor. */

@@ -24,7 +24,7 @@ describe("a cache that cannot be made", () => {
       "no batch",
       { ...sizes, batch: undefined },
       "ARGUMENT",
-      "KvCache: options.batch is undefined; expected an integer",
+      "KvCache: options.batch is undefined; expected an integer from 1 to 2147483647",
     ],
     ["a batch of 0", { ...sizes, batch: 0 }, "RANGE", /options\.batch is 0; expected an integer from 1/],
     ["a width of 0", { ...sizes, headDim: 0 }, "RANGE", /options\.headDim is 0/],

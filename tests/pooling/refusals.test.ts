@@ -26,7 +26,7 @@ const bad = { data: new Float32Array([1, Number.NaN]), shape: [1, 2] };
 
 describe("scores", () => {
   refuses([
-    ["no width", () => boxcarless(), "ARGUMENT", "epanechnikov: options.width is undefined; expected a number"],
+    ["no width", () => boxcarless(), "ARGUMENT", "epanechnikov: options.width is undefined; expected a finite number"],
     ["width 0", () => gaussian({ width: 0 }), "RANGE", /^gaussian: options\.width is 0; expected a number above 0/],
     ["width below 0", () => gaussian({ width: -1 }), "RANGE", /width is -1/],
     ["width NaN", () => gaussian({ width: Number.NaN }), "RANGE", /width is NaN; expected a finite number/],

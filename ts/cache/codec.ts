@@ -80,7 +80,7 @@ export function encodeCache(
     bytes = new Uint8Array(end + 4);
   } catch (cause) {
     const memory = store.instance.memory(caller);
-    throw outOfMemory(caller, end + 4, memory.liveBytes, memory.limitBytes, cause);
+    throw outOfMemory(caller, end + 4, memory, cause);
   }
   return { bytes, write: () => write(bytes, ropeBytes, store, shape, caller) };
 }

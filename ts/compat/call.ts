@@ -30,7 +30,7 @@ export function readCall<Name extends string>(call: unknown, known: readonly Nam
   const seen = new Map<string, string>();
   for (const given of optionNames(call, caller)) {
     const name = camelCase(given);
-    if (!(known as readonly string[]).includes(name)) throw unknownOption(given, known, [], caller);
+    if (!(known as readonly string[]).includes(name)) throw unknownOption(given, known, caller);
     const other = seen.get(name);
     if (other !== undefined) {
       throw optionError(caller, `${other} and ${given} are the same; give one of them`);
@@ -49,7 +49,7 @@ export function readInputs<Name extends string>(inputs: unknown, known: readonly
   }
   const read: Read<Name> = {};
   for (const name of optionNames(inputs, caller)) {
-    if (!(known as readonly string[]).includes(name)) throw unknownOption(name, known, [], caller);
+    if (!(known as readonly string[]).includes(name)) throw unknownOption(name, known, caller);
     const value = (inputs as Record<string, unknown>)[name];
     if (value !== undefined && value !== null) read[name as Name] = value;
   }

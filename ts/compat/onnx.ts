@@ -312,7 +312,7 @@ function readOptions(
   if (attributes.qkMatmulOutputMode !== undefined) outputs.push("qk_matmul_output");
   for (const name of optionNames(options, CALLER)) {
     const value = (options as Record<string, unknown>)[name];
-    if (name !== "opset" && name !== "outputs") throw unknownOption(name, ["opset", "outputs"], [], CALLER);
+    if (name !== "opset" && name !== "outputs") throw unknownOption(name, ["opset", "outputs"], CALLER);
     if (value === undefined) continue;
     if (name === "opset") opset = readInteger(value, 23, 25, CALLER, "opset");
     else outputs = readOutputs(value);
@@ -334,7 +334,7 @@ function readOutputs(value: unknown): OnnxOutputName[] {
     throw wrongKind(CALLER, "outputs", value, "a list of names");
   }
   for (const name of value) {
-    if (!OUTPUTS.includes(name)) throw unknownOption(String(name), OUTPUTS, [], `${CALLER}: outputs`);
+    if (!OUTPUTS.includes(name)) throw unknownOption(String(name), OUTPUTS, `${CALLER}: outputs`);
   }
   return value as OnnxOutputName[];
 }

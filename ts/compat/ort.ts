@@ -304,7 +304,7 @@ export function readOutputs(options: unknown, cached: boolean, caller: string): 
   const names = ["output", "present_key", "present_value"] as const;
   let outputs: readonly OrtOutputName[] = cached ? names : ["output"];
   for (const name of optionNames(options, caller)) {
-    if (name !== "outputs") throw unknownOption(name, ["outputs"], [], caller);
+    if (name !== "outputs") throw unknownOption(name, ["outputs"], caller);
     outputs = (options as OrtOptions).outputs ?? outputs;
   }
   for (const name of outputs) {

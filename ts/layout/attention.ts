@@ -6,15 +6,15 @@
 import { rangeError } from "../errors.ts";
 import type { AttentionCall, AttentionSizes, Modifiers, Sequences } from "../wasm/call.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
-import type { TensorView } from "../wasm/view.ts";
+import { rowMajor, type TensorView } from "../wasm/view.ts";
 import { paperSlopes } from "./alibi.ts";
 import { resolveSizes } from "./attention-sizes.ts";
 import type { CapturedAttention } from "./captured-attention.ts";
 import { resolveDestinations } from "./destinations.ts";
 import { PACKED_SCORE_AXES, proveBias, proveFloatTensor, proveMask } from "./operands.ts";
-import { type NamedView, proveApart } from "./overlap.ts";
+import { proveApart } from "./overlap.ts";
 import { resolveQOffset } from "./positions.ts";
-import { lengthOf, paddedSizes, resolveSequences } from "./sequences.ts";
+import { paddedSizes, resolveSequences } from "./sequences.ts";
 import type { Shard } from "./shard.ts";
 import type { CapturedTensor } from "./tensor-like.ts";
 
@@ -73,45 +73,33 @@ export function resolveAttention(
 
 /** A view of a shape that reaches no element. */
 function nothing({ shape }: CapturedTensor): TensorView {
-  const strides = shape.map(() => 0);
-  return { shape, strides, elements: 0, span: 0, dtype: "float32", contiguous: true, address: 0, outside: undefined };
+  return rowMajor("float32", shape, 0, 0);
 }
 
 /** Lengths per batch row or sequence are at most the size that they are lengths of. */
 export function proveLengths(
   { kvLengths, qLengths, caller }: CapturedAttention,
-  sizes: AttentionSizes,
+  { kvLen, qLen }: AttentionSizes,
   sequences: Sequences | undefined,
 ): void {
-  if (sequences !== undefined) {
-    if (kvLengths !== undefined) proveWithin(kvLengths, "kvLengths", sequences.key, "keys", caller);
-    if (qLengths !== undefined) proveWithin(qLengths, "qLengths", sequences.query, "query rows", caller);
-    return;
-  }
-  if (kvLengths !== undefined) proveAtMost(kvLengths, "kvLengths", sizes.kvLen, "kvLen", caller);
-  if (qLengths !== undefined) proveAtMost(qLengths, "qLengths", sizes.qLen, "qLen", caller);
+  proveAtMost(kvLengths, "kvLengths", "kvLen", kvLen, sequences?.kvLens, "keys", caller);
+  proveAtMost(qLengths, "qLengths", "qLen", qLen, sequences?.qLens, "query rows", caller);
 }
 
-function proveAtMost(lengths: readonly number[], name: string, most: number, size: string, caller: string): void {
-  const over = lengths.findIndex((length) => length > most);
-  if (over < 0) return;
-  throw rangeError(caller, `options.${name}[${over}] is ${lengths[over]}; expected at most ${size}, which is ${most}`);
-}
-
-function proveWithin(
-  lengths: readonly number[],
+/** @param each - the size of each sequence, in place of `most` */
+function proveAtMost(
+  lengths: readonly number[] | undefined,
   name: string,
-  cumulative: readonly number[],
+  size: string,
+  most: number,
+  each: readonly number[] | undefined,
   what: string,
   caller: string,
 ): void {
-  const over = lengths.findIndex((length, s) => length > lengthOf(cumulative, s));
+  const over = lengths?.findIndex((length, s) => length > (each?.[s] ?? most)) ?? -1;
   if (over < 0) return;
-  throw rangeError(
-    caller,
-    `options.${name}[${over}] is ${lengths[over]}; expected at most ${lengthOf(cumulative, over)}, the ` +
-      `${what} of sequence ${over}`,
-  );
+  const expected = each === undefined ? `${size}, which is ${most}` : `${each[over]}, the ${what} of sequence ${over}`;
+  throw rangeError(caller, `options.${name}[${over}] is ${lengths![over]}; expected at most ${expected}`);
 }
 
 /** What a call says beyond scale, causal and valid keys, proved. */
@@ -123,28 +111,17 @@ export function resolveModifiers(
   sequences: Sequences | undefined,
 ): Modifiers | undefined {
   const { softcap, window, qLengths, mask, rule, bias, alibiSlopes, sinks, caller } = captured;
-  if (
-    softcap === undefined &&
-    window === undefined &&
-    qLengths === undefined &&
-    mask === undefined &&
-    rule === undefined &&
-    bias === undefined &&
-    alibiSlopes === undefined &&
-    sinks === undefined
-  ) {
-    return undefined;
-  }
+  if ((softcap ?? window ?? qLengths ?? mask ?? rule ?? bias ?? alibiSlopes ?? sinks) === undefined) return undefined;
   const full = sequences === undefined ? sizes : paddedSizes(sizes, sequences);
   const axes = sequences === undefined ? undefined : PACKED_SCORE_AXES;
   return {
     softcap,
     window,
     qLengths,
-    mask: mask === undefined ? undefined : proveMask(mask, full, instance, caller, axes),
+    mask: mask && proveMask(mask, full, instance, caller, axes),
     program: sequences === undefined ? rule?.compiler.compile(rule.rule, sizes, qOffset, caller) : undefined,
     programs: sequences && rule?.compiler.compileEach(rule.rule, full, qOffset, sequences, caller),
-    bias: bias === undefined ? undefined : proveBias(bias, full, instance, caller, axes),
+    bias: bias && proveBias(bias, full, instance, caller, axes),
     alibiSlopes: alibiSlopes === "auto" ? paperSlopes(sizes.numHeads) : alibiSlopes,
     sinks,
   };
@@ -155,19 +132,14 @@ function proveOutputsApart(
   { results, query, key, value, modifiers }: AttentionCall,
   captured: CapturedAttention,
 ): void {
-  const outputs: NamedView[] = [];
-  results.forEach((result, index) => {
-    const view = result?.target;
-    if (view !== undefined) outputs.push({ name: captured.out[index]!.name, view });
-  });
-  const inputs: NamedView[] = [
+  const outputs = results.map((result, index) => ({ name: captured.out[index]?.name ?? "", view: result?.target }));
+  const inputs = [
     { name: "query", view: query },
     { name: "key", view: key },
     { name: "value", view: value },
+    { name: "mask", view: modifiers?.mask },
+    { name: "bias", view: modifiers?.bias },
   ];
-  const { mask, bias } = modifiers ?? {};
-  if (mask !== undefined) inputs.push({ name: "mask", view: mask });
-  if (bias !== undefined) inputs.push({ name: "bias", view: bias });
   proveApart(outputs, inputs, captured.caller);
 }
 

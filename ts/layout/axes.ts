@@ -10,22 +10,11 @@ export const LAYOUTS = ["bshd", "bhsd"] as const;
 /** Order of the axes. */
 export type Layout = (typeof LAYOUTS)[number];
 
-/** The index into the list is the rank. */
-const AXES: Readonly<Record<Layout, readonly (AxisOrder | undefined)[]>> = {
-  bshd: [
-    undefined,
-    undefined,
-    { batch: -1, seq: 0, head: -1 },
-    { batch: -1, seq: 0, head: 1 },
-    { batch: 0, seq: 1, head: 2 },
-  ],
-  bhsd: [
-    undefined,
-    undefined,
-    { batch: -1, seq: 0, head: -1 },
-    { batch: -1, seq: 1, head: 0 },
-    { batch: 0, seq: 2, head: 1 },
-  ],
+/** By rank. */
+const order = (batch: number, seq: number, head: number): AxisOrder => ({ batch, seq, head });
+const AXES: Readonly<Record<Layout, Readonly<Record<number, AxisOrder>>>> = {
+  bshd: { 2: order(-1, 0, -1), 3: order(-1, 0, 1), 4: order(0, 1, 2) },
+  bhsd: { 2: order(-1, 0, -1), 3: order(-1, 1, 0), 4: order(0, 2, 1) },
 };
 
 /**
@@ -37,9 +26,6 @@ export function axesOf(shape: readonly number[], layout: Layout, caller: string,
   const axes = AXES[layout][shape.length];
   if (axes !== undefined) return axes;
   const full = layout === "bshd" ? "[batch, seq, heads, headDim]" : "[batch, heads, seq, headDim]";
-  throw shapeError(
-    caller,
-    `${name}.shape has ${shape.length} axes; expected 4 (${full}), 3 (without batch) or 2 ` +
-      "([seq, headDim], one head)",
-  );
+  const expected = `4 (${full}), 3 (without batch) or 2 ([seq, headDim], one head)`;
+  throw shapeError(caller, `${name}.shape has ${shape.length} axes; expected ${expected}`);
 }

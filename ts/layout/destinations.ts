@@ -3,7 +3,7 @@
  */
 
 import type { DType, FloatDType } from "../dtype.ts";
-import { dtypeError, optionError, SaccadeTypeError, shapeError } from "../errors.ts";
+import { dtypeError, optionError, shapeError } from "../errors.ts";
 import {
   type AttentionSizes,
   type Destination,
@@ -41,23 +41,20 @@ export function resolveDestinations(
   }
   const isTopK = shapes[RESULT_INDICES] !== undefined;
   if (out[RESULT_WEIGHTS] !== undefined && isTopK !== (out[RESULT_INDICES] !== undefined)) {
-    throw new SaccadeTypeError(
-      "ERR_SACCADE_OPTION",
+    throw optionError(
+      caller,
       isTopK
-        ? `${caller}: options.out.weights is one tensor; returnWeights { topK } needs { values, indices }`
-        : `${caller}: options.out.weights is { values, indices }, which only returnWeights { topK } writes`,
+        ? "options.out.weights is one tensor; returnWeights { topK } needs { values, indices }"
+        : "options.out.weights is { values, indices }, which only returnWeights { topK } writes",
     );
   }
   const because =
     asked === undefined ? ", as the query is (options.outDtype can say otherwise)" : ", as options.outDtype says";
-  const results = new Array<Destination | undefined>(shapes.length);
-  for (let i = 0; i < shapes.length; i++) {
-    const shape = shapes[i];
-    if (shape === undefined) continue;
+  return shapes.map((shape, i) => {
+    if (shape === undefined) return undefined;
     const dtype = i === RESULT_OUT ? outDtype : i === RESULT_INDICES ? "int32" : "float32";
-    results[i] = resolveDestination(out[i], shape, dtype, instance, caller, i === RESULT_OUT ? because : "");
-  }
-  return results;
+    return resolveDestination(out[i], shape, dtype, instance, caller, i === RESULT_OUT ? because : "");
+  });
 }
 
 /** The shapes of the results that are asked for. */
@@ -65,21 +62,28 @@ function shapesOf(
   { query, returnLse, returnWeights: wanted, tap }: CapturedAttention,
   sizes: AttentionSizes,
 ): Results<readonly number[]> {
-  const { axes, batch, qLen, kvLen } = sizes;
+  const row = rowShape(sizes);
+  const qLen = row.length - 1;
   const out: number[] = [];
   // A loop: frozen arrays are slow to slice.
   for (let axis = 0; axis + 1 < query.shape.length; axis++) out.push(query.shape[axis]!);
   out.push(sizes.valueHeadDim);
   const shapes: (readonly number[] | undefined)[] = [out, undefined, undefined, undefined, undefined];
-  if (returnLse) shapes[RESULT_LSE] = rowShape(sizes);
-  if (wanted?.kind === "head-mean") shapes[RESULT_WEIGHTS] = axes.batch >= 0 ? [batch, qLen, kvLen] : [qLen, kvLen];
-  else if (wanted?.kind === "rows") {
-    shapes[RESULT_WEIGHTS] = [...rowShape(sizes).slice(0, -1), wanted.rows.length, kvLen];
-  } else if (wanted !== undefined) {
-    shapes[RESULT_WEIGHTS] = [...rowShape(sizes), wanted.kind === "top-k" ? wanted.k : kvLen];
-    if (wanted.kind === "top-k") shapes[RESULT_INDICES] = [...rowShape(sizes), wanted.k];
-  }
-  if (tap !== undefined) shapes[RESULT_SCORES] = [...rowShape(sizes), kvLen];
+  const wide = [...row, sizes.kvLen];
+  if (returnLse) shapes[RESULT_LSE] = row;
+  if (tap !== undefined) shapes[RESULT_SCORES] = [...wide];
+  if (wanted === undefined) return shapes;
+  const { kind } = wanted;
+  if (kind === "top-k") shapes[RESULT_INDICES] = [...row, wanted.k];
+  shapes[RESULT_WEIGHTS] =
+    kind === "full"
+      ? wide
+      : kind === "rows"
+        ? wide.with(qLen, wanted.rows.length)
+        : kind === "top-k"
+          ? [...row, wanted.k]
+          : // A mean has no axis of heads.
+            wide.filter((_, axis) => axis !== qLen - 1 || sizes.axes.head < 0);
   return shapes;
 }
 

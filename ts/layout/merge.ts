@@ -26,7 +26,7 @@ export function captureMergeOptions(options: unknown, known: readonly string[], 
   const captured: CapturedMergeOptions = { returnLse: false, engine: undefined, layout: "bshd" };
   for (const name of optionNames(options, caller)) {
     const value = (options as Record<string, unknown>)[name];
-    if (!known.includes(name)) throw unknownOption(name, known, [], caller);
+    if (!known.includes(name)) throw unknownOption(name, known, caller);
     if (value === undefined) continue;
     if (name === "returnLse") captured.returnLse = proveBoolean(value, caller, name);
     else if (name === "layout") captured.layout = proveWord(value, LAYOUTS, caller, name);

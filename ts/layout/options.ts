@@ -3,7 +3,7 @@
  * since a typo must not be silent.
  */
 
-import { describe, optionError, SaccadeError, wrongKind, wrongWord } from "../errors.ts";
+import { describe, optionError, type SaccadeTypeError, wrongKind, wrongWord } from "../errors.ts";
 
 /** Names of an option bag's own properties. `undefined` counts as an empty bag. */
 export function optionNames(options: unknown, caller: string): readonly string[] {
@@ -22,7 +22,7 @@ export function eachOption(
   take: (name: string, value: unknown) => void,
 ): void {
   for (const name of optionNames(options, caller)) {
-    if (!known.includes(name)) throw unknownOption(name, known, [], caller);
+    if (!known.includes(name)) throw unknownOption(name, known, caller);
     take(name, (options as Record<string, unknown>)[name]);
   }
 }
@@ -41,20 +41,9 @@ export function readOptions<K extends string>(
   return read as Partial<Record<K, unknown>>;
 }
 
-/**
- * The error for an option that is not known, or not yet.
- *
- * @param known - names that work
- * @param later - names of the published interface that this version cannot do yet: `ERR_SACCADE_UNSUPPORTED`
- */
-export function unknownOption(name: string, known: readonly string[], later: readonly string[], caller: string): Error {
-  if (later.includes(name)) {
-    return new SaccadeError(
-      "ERR_SACCADE_UNSUPPORTED",
-      `${caller}: option ${JSON.stringify(name)} is not available in this version`,
-    );
-  }
-  const near = nearest(name, [...known, ...later]);
+/** The error for an option that is not among those known. */
+export function unknownOption(name: string, known: readonly string[], caller: string): SaccadeTypeError {
+  const near = nearest(name, known);
   const advice = near === undefined ? `the options are ${known.join(", ")}` : `did you mean ${JSON.stringify(near)}?`;
   return optionError(caller, `there is no option ${describe(name)}; ${advice}`);
 }
@@ -76,33 +65,30 @@ export function proveWord<W extends string>(value: unknown, words: readonly W[],
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const folded = fold(name);
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(folded.length / 3)) + 1;
+  let least = Math.max(2, Math.floor(folded.length / 3)) + 1;
   for (const candidate of known) {
-    const distance = editDistance(folded, fold(candidate), bestDistance);
-    if (distance < bestDistance) {
-      best = candidate;
-      bestDistance = distance;
-    }
+    const distance = editDistance(folded, fold(candidate));
+    if (distance >= least) continue;
+    best = candidate;
+    least = distance;
   }
   return best;
 }
 
-/** `is_causal` and `isCausal` are both near `causal`. */
+/** `is_causal` and `isCausal` are both near `causal`; of a name far longer than any only the start counts. */
 function fold(name: string): string {
-  return name.toLowerCase().replaceAll(/[_-]/g, "");
+  return name.slice(0, 99).toLowerCase().replaceAll(/[_-]/g, "");
 }
 
-/** Levenshtein (1965): insertions, deletions and replacements between two words; `limit` where there are as many. */
-function editDistance(a: string, b: string, limit: number): number {
-  if (Math.abs(a.length - b.length) >= limit) return limit;
+/** Levenshtein (1965): insertions, deletions and replacements between two words. */
+function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1));
+  for (const letter of a) {
+    const next = [row[0]! + 1];
+    for (let j = 0; j < b.length; j++) {
+      next.push(Math.min(row[j]! + Number(letter !== b[j]), row[j + 1]! + 1, next[j]! + 1));
     }
     row = next;
   }
-  return Math.min(row[b.length]!, limit);
+  return row[b.length]!;
 }

@@ -11,7 +11,7 @@ import { isInjective } from "./shape.ts";
 /** A view under the name that messages use. */
 export interface NamedView {
   readonly name: string;
-  readonly view: TensorView;
+  readonly view: TensorView | undefined;
 }
 
 function byteLength(view: TensorView): number {
@@ -31,8 +31,8 @@ function overlap(a: TensorView, b: TensorView): boolean {
 
 /** @throws RangeError `ERR_SACCADE_OVERLAP`, or `ERR_SACCADE_STRIDE` for an output that overlaps itself */
 export function proveApart(outputs: readonly NamedView[], inputs: readonly NamedView[], caller: string): void {
-  for (let i = 0; i < outputs.length; i++) {
-    const { name, view } = outputs[i]!;
+  outputs.forEach(({ name, view }, i) => {
+    if (view === undefined) return;
     if (!view.contiguous && !isInjective(view.shape, view.strides)) {
       throw strideError(
         caller,
@@ -40,15 +40,14 @@ export function proveApart(outputs: readonly NamedView[], inputs: readonly Named
           "share a place; an output cannot be written so",
       );
     }
-    for (const input of inputs) proveTwoApart(outputs[i]!, input, caller);
-    for (let j = i + 1; j < outputs.length; j++) proveTwoApart(outputs[i]!, outputs[j]!, caller);
-  }
-}
-
-function proveTwoApart(output: NamedView, other: NamedView, caller: string): void {
-  if (!overlap(output.view, other.view)) return;
-  throw new SaccadeRangeError(
-    "ERR_SACCADE_OVERLAP",
-    `${caller}: ${output.name} shares memory with ${other.name}; an output must not overlap an input or another output`,
-  );
+    const prove = (other: NamedView): void => {
+      if (other.view === undefined || !overlap(view, other.view)) return;
+      throw new SaccadeRangeError(
+        "ERR_SACCADE_OVERLAP",
+        `${caller}: ${name} shares memory with ${other.name}; an output must not overlap an input or another output`,
+      );
+    };
+    inputs.forEach(prove);
+    for (let j = i + 1; j < outputs.length; j++) prove(outputs[j]!);
+  });
 }

@@ -5,7 +5,6 @@
 import { optionError, type SaccadeTypeError } from "../errors.ts";
 import type { AttentionSizes, Sequences } from "../wasm/call.ts";
 import type { CapturedAttention } from "./captured-attention.ts";
-import { lengthOf } from "./sequences.ts";
 
 /** The first option of a call by which positions matter, as messages call it. */
 function positionalOption({ causal, window, alibiSlopes, rule }: CapturedAttention): string | undefined {
@@ -37,35 +36,18 @@ export function resolveQOffset(
   const { qOffset, kvLengths, qLengths, caller } = captured;
   const option = positionalOption(captured);
   if (option === undefined) return undefined;
-  if (sequences !== undefined) return offsetsOfSequences(captured, option, sequences);
+  const rowsOf = (s: number): number => sequences?.qLens[s] ?? qLen;
+  const keysOf = (s: number): number => sequences?.kvLens[s] ?? kvLen;
   if (qOffset === undefined) {
-    if (qLen !== kvLen) throw missing(option, qLen, kvLen, "", caller);
-    return undefined;
-  }
-  if (qOffset === "top-left") return undefined;
-  if (qOffset !== "bottom-right") return qOffset;
-  const lengths = kvLengths ?? qLengths;
-  if (lengths === undefined) return kvLen - qLen;
-  return lengths.map((_, row) => (kvLengths?.[row] ?? kvLen) - (qLengths?.[row] ?? qLen));
-}
-
-function offsetsOfSequences(
-  { qOffset, kvLengths, qLengths, caller }: CapturedAttention,
-  option: string,
-  { query, key }: Sequences,
-): readonly number[] | number | undefined {
-  if (qOffset === undefined) {
-    for (let s = 0; s + 1 < query.length; s++) {
-      const qLen = lengthOf(query, s);
-      const kvLen = lengthOf(key, s);
-      if (qLen !== kvLen) throw missing(option, qLen, kvLen, ` (sequence ${s})`, caller);
+    for (let s = 0; s < (sequences?.qLens.length ?? 1); s++) {
+      if (rowsOf(s) === keysOf(s)) continue;
+      throw missing(option, rowsOf(s), keysOf(s), sequences === undefined ? "" : ` (sequence ${s})`, caller);
     }
     return undefined;
   }
   if (qOffset === "top-left") return undefined;
   if (qOffset !== "bottom-right") return qOffset;
-  return Array.from(
-    { length: query.length - 1 },
-    (_, s) => (kvLengths?.[s] ?? lengthOf(key, s)) - (qLengths?.[s] ?? lengthOf(query, s)),
-  );
+  const offset = (s: number): number => (kvLengths?.[s] ?? keysOf(s)) - (qLengths?.[s] ?? rowsOf(s));
+  const each = sequences?.qLens ?? kvLengths ?? qLengths;
+  return each === undefined ? offset(0) : each.map((_, s) => offset(s));
 }

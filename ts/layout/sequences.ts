@@ -25,43 +25,43 @@ export function resolveSequences(captured: CapturedAttention, sizes: AttentionSi
       `query.shape has ${rank} axes; expected 3 for packed sequences (cuQLens), all in one row without a batch`,
     );
   }
-  proveCumulative(query, sizes.qLen, "cuQLens", "query", caller);
-  proveCumulative(key, sizes.kvLen, "cuKvLens", "key", caller);
+  const qLens = lengthsOf(query, sizes.qLen, "cuQLens", "query", caller);
+  const kvLens = lengthsOf(key, sizes.kvLen, "cuKvLens", "key", caller);
   if (query.length !== key.length) {
     throw shapeError(
       caller,
       `options.cuKvLens has ${key.length} entries, options.cuQLens has ${query.length}; expected the same number`,
     );
   }
-  return { query, key, maxQ: longest(query), maxKv: longest(key) };
+  return { query, key, qLens, kvLens, maxQ: largest(qLens), maxKv: largest(kvLens) };
 }
 
-/** How many rows sequence `s` has. */
-export function lengthOf(cumulative: readonly number[], s: number): number {
-  return cumulative[s + 1]! - cumulative[s]!;
-}
-
-function longest(cumulative: readonly number[]): number {
-  let most = 0;
-  for (let s = 0; s + 1 < cumulative.length; s++) most = Math.max(most, lengthOf(cumulative, s));
-  return most;
+function largest(lengths: readonly number[]): number {
+  return lengths.reduce((most, length) => Math.max(most, length), 0);
 }
 
 /** The sizes of the batch that the sequences would be, each padded to the longest: what masks and biases broadcast to. */
-export function paddedSizes(sizes: AttentionSizes, { query, maxQ, maxKv }: Sequences): AttentionSizes {
-  return { ...sizes, batch: query.length - 1, qLen: maxQ, kvLen: maxKv };
+export function paddedSizes(sizes: AttentionSizes, { qLens, maxQ, maxKv }: Sequences): AttentionSizes {
+  return { ...sizes, batch: qLens.length, qLen: maxQ, kvLen: maxKv };
 }
 
-function proveCumulative(list: readonly number[], total: number, name: string, tensor: string, caller: string): void {
+/** How many rows each sequence has, of sums that are proved. */
+function lengthsOf(
+  sums: readonly number[],
+  total: number,
+  name: string,
+  tensor: string,
+  caller: string,
+): readonly number[] {
   const refuse = (index: number, expected: string): SaccadeRangeError =>
-    rangeError(caller, `options.${name}[${index}] is ${list[index]}; expected ${expected}`);
-  if (list.length === 0) {
+    rangeError(caller, `options.${name}[${index}] is ${sums[index]}; expected ${expected}`);
+  if (sums.length === 0) {
     throw shapeError(caller, `options.${name} has no entries; expected one more than there are sequences, from 0 up`);
   }
-  if (list[0] !== 0) throw refuse(0, "0");
-  for (let i = 1; i < list.length; i++) {
-    if (list[i]! < list[i - 1]!) throw refuse(i, `at least ${list[i - 1]}, the entry before it`);
-  }
-  const last = list.length - 1;
-  if (list[last] !== total) throw refuse(last, `${total}, the rows of ${tensor}`);
+  if (sums[0] !== 0) throw refuse(0, "0");
+  const lengths = sums.slice(1).map((sum, s) => sum - sums[s]!);
+  const falling = lengths.findIndex((length) => length < 0);
+  if (falling >= 0) throw refuse(falling + 1, `at least ${sums[falling]}, the entry before it`);
+  if (sums.at(-1) !== total) throw refuse(lengths.length, `${total}, the rows of ${tensor}`);
+  return lengths;
 }

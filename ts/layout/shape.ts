@@ -8,6 +8,9 @@ import { argumentError, describe, shapeError, strideError, unfit, wrongKind } fr
 /** The most axes that a tensor can have. */
 export const MAXIMUM_RANK = 8;
 
+/** What a shape must be, in words. */
+export const RANK_EXPECTED: string = `an array of at most ${MAXIMUM_RANK} sizes`;
+
 /** The largest size of an axis: positions must fit in an i32. */
 export const MAXIMUM_SIZE = 2 ** 31 - 1;
 

@@ -23,7 +23,7 @@ export function captureShard(options: unknown, caller: string): { readonly shard
   for (const name of optionNames(options, caller)) {
     const value = (options as Record<string, unknown>)[name];
     if (name === "kvStart" || name === "kvTotal") place[name] = value;
-    else if (RESULTS.includes(name)) throw unknownOption(name, ["kvStart", "kvTotal", "engine"], [], caller);
+    else if (RESULTS.includes(name)) throw unknownOption(name, ["kvStart", "kvTotal", "engine"], caller);
     else rest[name] = value;
   }
   const integer = (name: "kvStart" | "kvTotal", most: number): number => {

@@ -5,7 +5,7 @@
  */
 
 import { type DType, ELEMENT_BYTE_LENGTH, type TensorData } from "../dtype.ts";
-import { argumentError, SaccadeError, type SaccadeRangeError, shapeError, strideError, wrongKind } from "../errors.ts";
+import { argumentError, SaccadeError, shapeError, strideError, wrongKind } from "../errors.ts";
 import type { WasmInstance } from "../wasm/instance.ts";
 import type { Resident } from "../wasm/resident.ts";
 import { contiguousStrides, type TensorView } from "../wasm/view.ts";
@@ -16,6 +16,7 @@ import {
   proveInteger,
   proveShape,
   proveStrides,
+  RANK_EXPECTED,
   snapshot,
   spanOf,
 } from "./shape.ts";
@@ -78,18 +79,22 @@ export interface CapturedTensor {
   readonly strides: readonly unknown[] | undefined;
   readonly offset: unknown;
   /** Set for what an earlier step of the same call leaves in the arena: proved by whoever made it. */
-  readonly step?: TensorView | undefined;
+  readonly step: TensorView | undefined;
 }
 
-/** A tensor of which only the name and the shape count, or what an earlier step of the same call leaves. */
-export function bareTensor(name: string, shape: readonly number[], step?: TensorView): CapturedTensor {
-  const nothing = { resident: undefined, data: undefined, dtype: undefined, strides: undefined, offset: undefined };
-  return { name, shape, ...nothing, step };
+/** A tensor of which only the name and the shape count, or one that has been proved: a Tensor, a step of the same call. */
+export function bareTensor(
+  name: string,
+  shape: readonly number[],
+  resident?: Resident,
+  step?: TensorView,
+): CapturedTensor {
+  return { name, shape, resident, data: undefined, dtype: undefined, strides: undefined, offset: undefined, step };
 }
 
 /** What an earlier step of the same call leaves, under the name that messages use. */
 export function stepTensor(step: TensorView, name: string): CapturedTensor {
-  return bareTensor(name, step.shape, step);
+  return bareTensor(name, step.shape, undefined, step);
 }
 
 /** Reads a tensor: the only step that may run code of the caller. */
@@ -98,11 +103,7 @@ export function captureTensor(value: unknown, caller: string, name: string): Cap
     throw wrongKind(caller, name, value, "a Tensor or { data, shape }");
   }
   const resident = ResidentHandle.residentOf(value);
-  if (resident !== undefined) {
-    const { shape } = resident.view;
-    return { ...bareTensor(name, shape), resident };
-  }
-  return capturePlain(value, caller, name);
+  return resident === undefined ? capturePlain(value, caller, name) : bareTensor(name, resident.view.shape, resident);
 }
 
 function capturePlain(value: object, caller: string, name: string): CapturedTensor {
@@ -111,24 +112,27 @@ function capturePlain(value: object, caller: string, name: string): CapturedTens
   // A Tensor of another copy of this package has a shape, but not one that can be read from here.
   const shape = data === undefined ? undefined : read("shape");
   if (data === undefined || shape === undefined) {
-    const kind = typedArrayKind(value) ?? (Array.isArray(value) ? "plain array" : undefined);
+    const isArray = Array.isArray(value);
+    const kind = isArray ? "plain array" : typedArrayKind(value);
     const given = kind === undefined ? `has no ${data === undefined ? "data" : "shape"}` : `is a ${kind}`;
-    const detail = kind === "plain array" ? " with a typed array as data" : "";
+    const detail = isArray ? " with a typed array as data" : "";
     throw argumentError(caller, `${name} ${given}; expected a Tensor or { data, shape }${detail}`);
   }
   const dtype = read("dtype");
   const strides = read("strides");
   const offset = read("offset");
-  const rank = `an array of at most ${MAXIMUM_RANK} sizes`;
+  const about = `${name}.shape`;
+  const sizes = snapshot(shape, MAXIMUM_RANK, caller, about, RANK_EXPECTED);
   return {
     name,
-    shape: proveShape(snapshot(shape, MAXIMUM_RANK, caller, `${name}.shape`, rank), caller, `${name}.shape`),
+    shape: proveShape(sizes, caller, about),
     resident: undefined,
     data,
     dtype,
     strides:
-      strides === undefined ? undefined : snapshot(strides, MAXIMUM_RANK, caller, `${name}.strides`, "one per axis"),
+      strides === undefined ? strides : snapshot(strides, MAXIMUM_RANK, caller, `${name}.strides`, "one per axis"),
     offset,
+    step: undefined,
   };
 }
 
@@ -194,13 +198,14 @@ export function proveTensor(
   const { strides, offset } = proveLayout(captured, elements, caller);
   const { buffer, byteOffset, length } = arrayFacts(captured.data, caller, name);
   const span = elements === 0 ? 0 : spanOf(shape, strides);
-  if (offset + span > length) throw tooShort(captured, shape, strides, offset, elements, span, length, caller);
-  if (captured.strides === undefined && captured.offset === undefined && elements !== length) {
-    throw shapeError(
-      caller,
-      `${name}.data holds ${length} elements, ${name}.shape [${shape.join(", ")}] needs ${elements} ` +
-        "(to view a part of a larger array, give offset or strides)",
-    );
+  const isWhole = captured.strides === undefined && offset === 0;
+  if (offset + span > length || (isWhole && captured.offset === undefined && elements !== length)) {
+    const held = `${name}.data holds ${length} elements, `;
+    const sizes = `shape [${shape.join(", ")}]`;
+    const advice = elements < length ? " (to view a part of a larger array, give offset or strides)" : "";
+    if (isWhole) throw shapeError(caller, `${held}${name}.${sizes} needs ${elements}${advice}`);
+    const reached = `offset ${offset} reaches element ${offset + Math.max(span, 1) - 1}`;
+    throw strideError(caller, `${held}but ${sizes} with strides [${strides.join(", ")}] and ${reached}`);
   }
   const itemByteLength = ELEMENT_BYTE_LENGTH[dtype];
   const first = byteOffset + offset * itemByteLength;
@@ -216,29 +221,6 @@ export function proveTensor(
     address: inside,
     outside: inside < 0 ? rawArray(dtype, buffer, span === 0 ? 0 : first, span) : undefined,
   };
-}
-
-function tooShort(
-  { name, strides: givenStrides }: CapturedTensor,
-  shape: readonly number[],
-  strides: readonly number[],
-  offset: number,
-  elements: number,
-  span: number,
-  length: number,
-  caller: string,
-): SaccadeRangeError {
-  if (givenStrides === undefined && offset === 0) {
-    return shapeError(
-      caller,
-      `${name}.data holds ${length} elements, ${name}.shape [${shape.join(", ")}] needs ${elements}`,
-    );
-  }
-  return strideError(
-    caller,
-    `${name}.data holds ${length} elements, but shape [${shape.join(", ")}] with strides ` +
-      `[${strides.join(", ")}] and offset ${offset} reaches element ${offset + Math.max(span, 1) - 1}`,
-  );
 }
 
 /** Address of elements that lie in this instance's own memory (a Tensor's `view()`), or -1. */

@@ -4,16 +4,17 @@
  */
 
 import { type DataOf, DTYPE_LIST, type DType, ELEMENT_BYTE_LENGTH, isDType, type TensorData } from "../dtype.ts";
-import { describe, dtypeError, SaccadeError, type SaccadeTypeError } from "../errors.ts";
+import { describe, dtypeError, found, SaccadeError, type SaccadeTypeError } from "../errors.ts";
 import type { RawArray } from "../wasm/view.ts";
 
-/** Per kind of typed array: the dtypes it may hold, the one meant where none is given first (undefined: say it). */
-const DTYPES_OF_ARRAY: Readonly<Record<string, { readonly implied?: DType; readonly allowed: readonly DType[] }>> = {
-  Float32Array: { implied: "float32", allowed: ["float32"] },
-  Float16Array: { implied: "float16", allowed: ["float16"] },
-  Int32Array: { implied: "int32", allowed: ["int32"] },
-  Uint8Array: { implied: "uint8", allowed: ["uint8", "bool"] },
-  Uint16Array: { allowed: ["float16", "bfloat16"] },
+/** Per kind of typed array: the dtypes it may hold, the one meant where none is given first. */
+const DTYPES_OF_ARRAY: Readonly<Record<string, readonly DType[]>> = {
+  Float32Array: ["float32"],
+  Float16Array: ["float16"],
+  Int32Array: ["int32"],
+  Uint8Array: ["uint8", "bool"],
+  // Of these two neither is meant more than the other.
+  Uint16Array: ["float16", "bfloat16"],
 };
 
 const typedArrayPrototype: object = Object.getPrototypeOf(Uint8Array.prototype);
@@ -26,7 +27,6 @@ const kindGetter = intrinsicGetter<string | undefined>(Symbol.toStringTag);
 const bufferGetter = intrinsicGetter<ArrayBufferLike>("buffer");
 const byteOffsetGetter = intrinsicGetter<number>("byteOffset");
 const lengthGetter = intrinsicGetter<number>("length");
-const byteLengthGetter = intrinsicGetter<number>("byteLength");
 /** Any method that validates its receiver will do; this one does nothing else. */
 const validate = Object.getOwnPropertyDescriptor(typedArrayPrototype, "keys")!.value as (this: unknown) => unknown;
 
@@ -37,7 +37,7 @@ export function typedArrayKind(value: unknown): string | undefined {
 
 /** Bytes of a true typed array's elements. */
 export function byteLengthOf(array: object): number {
-  return byteLengthGetter.call(array);
+  return intrinsicGetter<number>("byteLength").call(array);
 }
 
 /** Where a typed array lies: taken once, after the last code of the caller has run. */
@@ -62,7 +62,7 @@ export function arrayFacts(array: unknown, caller: string, name: string): ArrayF
       throw new SaccadeError(
         "ERR_SACCADE_DETACHED",
         `${caller}: ${name}.data lies over a buffer that has been detached (transferred, or wasm memory that grew) or ` +
-          "resized; make a new typed array (for a Tensor, call view() again, or pass the Tensor itself)",
+          "resized; make a new typed array (of a Tensor call view() again, or pass it)",
         { cause },
       );
     }
@@ -78,25 +78,20 @@ export function arrayFacts(array: unknown, caller: string, name: string): ArrayF
 export function resolveDType(data: unknown, dtype: unknown, caller: string, name: string): DType {
   const kind = typedArrayKind(data);
   if (kind === undefined) throw notATypedArray(data, caller, name);
-  const entry = Object.hasOwn(DTYPES_OF_ARRAY, kind) ? DTYPES_OF_ARRAY[kind] : undefined;
-  if (entry === undefined) {
-    throw dtypeError(caller, `${name}.data is a ${kind}, which no dtype uses; ${conversionFrom(kind, name)}`);
+  const allowed = Object.hasOwn(DTYPES_OF_ARRAY, kind) ? DTYPES_OF_ARRAY[kind]! : undefined;
+  if (allowed === undefined) {
+    const map = kind.startsWith("Big") ? ", Number" : "";
+    const advice = `convert it: Float32Array.from(${name}.data${map})`;
+    throw dtypeError(caller, `${name}.data is a ${kind}, which no dtype uses; ${advice}`);
   }
+  if (dtype === undefined && kind !== "Uint16Array") return allowed[0]!;
+  const words = allowed.map((each) => JSON.stringify(each)).join(" or ");
   if (dtype === undefined) {
-    if (entry.implied !== undefined) return entry.implied;
-    throw dtypeError(caller, `${name}.data is a ${kind}, which may hold "float16" or "bfloat16": give ${name}.dtype`);
+    throw dtypeError(caller, `${name}.data is a ${kind}, which may hold ${words}: give ${name}.dtype`);
   }
-  if (!isDType(dtype)) {
-    throw dtypeError(caller, `${name}.dtype is ${describe(dtype)}; expected one of ${DTYPE_LIST}`);
-  }
-  if (!entry.allowed.includes(dtype)) {
-    const wanted = entry.allowed.map((allowed) => JSON.stringify(allowed)).join(" or ");
-    throw dtypeError(
-      caller,
-      `${name}.dtype is ${JSON.stringify(dtype)}, but ${name}.data is a ${kind}, which holds ${wanted}`,
-    );
-  }
-  return dtype;
+  if (!isDType(dtype)) throw dtypeError(caller, found(`${name}.dtype`, dtype, `one of ${DTYPE_LIST}`));
+  if (allowed.includes(dtype)) return dtype;
+  throw dtypeError(caller, `${name}.dtype is "${dtype}", but ${name}.data is a ${kind}, which holds ${words}`);
 }
 
 function notATypedArray(data: unknown, caller: string, name: string): SaccadeTypeError {
@@ -106,29 +101,15 @@ function notATypedArray(data: unknown, caller: string, name: string): SaccadeTyp
     : isBuffer
       ? `make a typed array over it: new Float32Array(${name}.data)`
       : "expected a typed array, such as a Float32Array";
-  const what = isBuffer ? "a raw buffer" : describe(data);
-  return dtypeError(caller, `${name}.data is ${what}; ${advice}`);
+  return dtypeError(caller, `${name}.data is ${isBuffer ? "a raw buffer" : describe(data)}; ${advice}`);
 }
 
-function conversionFrom(kind: string, name: string): string {
-  if (kind.startsWith("Big")) return `convert it: Float32Array.from(${name}.data, Number)`;
-  if (kind === "Float64Array") return `convert it: Float32Array.from(${name}.data)`;
-  if (kind === "Uint8ClampedArray" || kind === "Int8Array") {
-    return `convert it: Float32Array.from(${name}.data), or view its bytes as a Uint8Array`;
-  }
-  return `convert it: Float32Array.from(${name}.data) or Int32Array.from(${name}.data)`;
-}
+/** By the length of an element. */
+const RAW_ARRAYS = { 1: Uint8Array, 2: Uint16Array, 4: Int32Array } as const;
 
 /** The bits of a range of elements as integers, so that copying never changes a NaN. */
 export function rawArray(dtype: DType, buffer: ArrayBufferLike, byteOffset: number, length: number): RawArray {
-  switch (ELEMENT_BYTE_LENGTH[dtype]) {
-    case 4:
-      return new Int32Array(buffer, byteOffset, length);
-    case 2:
-      return new Uint16Array(buffer, byteOffset, length);
-    case 1:
-      return new Uint8Array(buffer, byteOffset, length);
-  }
+  return new RAW_ARRAYS[ELEMENT_BYTE_LENGTH[dtype]](buffer as ArrayBuffer, byteOffset, length);
 }
 
 type ArrayConstructor = new (buffer: ArrayBuffer, byteOffset: number, length: number) => TensorData;
@@ -138,6 +119,15 @@ const float16Array = (globalThis as { Float16Array?: ArrayConstructor }).Float16
 /** Whether this engine has `Float16Array`. */
 export const hasFloat16Array: boolean = float16Array !== undefined;
 
+const DATA_ARRAYS: Readonly<Record<DType, ArrayConstructor>> = {
+  float32: Float32Array,
+  float16: float16Array ?? Uint16Array,
+  bfloat16: Uint16Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+  bool: Uint8Array,
+};
+
 /** The typed array that users see for a dtype. */
 export function dataArray<D extends DType>(
   dtype: D,
@@ -146,17 +136,5 @@ export function dataArray<D extends DType>(
   length: number,
 ): DataOf[D];
 export function dataArray(dtype: DType, buffer: ArrayBuffer, byteOffset: number, length: number): TensorData {
-  switch (dtype) {
-    case "float32":
-      return new Float32Array(buffer, byteOffset, length);
-    case "float16":
-      return new (float16Array ?? Uint16Array)(buffer, byteOffset, length);
-    case "bfloat16":
-      return new Uint16Array(buffer, byteOffset, length);
-    case "int32":
-      return new Int32Array(buffer, byteOffset, length);
-    case "uint8":
-    case "bool":
-      return new Uint8Array(buffer, byteOffset, length);
-  }
+  return new DATA_ARRAYS[dtype](buffer, byteOffset, length);
 }

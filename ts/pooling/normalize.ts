@@ -238,7 +238,7 @@ export function proveNormalize(value: unknown, caller: string, name = "options.n
   const values: Record<string, unknown> = {};
   for (const field of own) {
     if (field === "kind") continue;
-    if (!fields.includes(field)) throw unknownOption(field, fields, [], `${caller}: ${name} (${kind})`);
+    if (!fields.includes(field)) throw unknownOption(field, fields, `${caller}: ${name} (${kind})`);
     values[field] = (value as Record<string, unknown>)[field];
   }
   return description(kind as Kind, values, caller, `${name}.`);

@@ -26,24 +26,21 @@ export interface KernelExports {
   merge_scratch(count: number, valueHeadDim: number): number;
 }
 
-/** Names of {@link KernelExports}, for the check at load time. */
+/** What the second module exports, which runs {@link KIND_OPERATOR} and nothing else. */
+export type OperatorExports = Pick<KernelExports, "heap_base" | "abi_fingerprint" | "plan" | "run">;
+
+/** Names of {@link OperatorExports}, for the check at load time. */
+export const OPERATOR_EXPORT_NAMES = ["heap_base", "abi_fingerprint", "plan", "run"] as const;
+
+/** Names of {@link KernelExports}. */
 export const EXPORT_NAMES = [
-  "heap_base",
-  "abi_fingerprint",
+  ...OPERATOR_EXPORT_NAMES,
   "abi_field",
-  "plan",
-  "run",
   "shard_nodes",
   "shard_node",
   "shard_edge",
   "merge_scratch",
 ] as const;
-
-/** What the second module exports, which runs {@link KIND_OPERATOR} and nothing else. */
-export type OperatorExports = Pick<KernelExports, "heap_base" | "abi_fingerprint" | "plan" | "run">;
-
-/** Names of {@link OperatorExports}. */
-export const OPERATOR_EXPORT_NAMES = ["heap_base", "abi_fingerprint", "plan", "run"] as const;
 
 /** What the wasm can be asked to do. */
 export const KIND_ATTENTION = 1;

@@ -120,8 +120,8 @@ export function writeCall(instance: WasmInstance, memory: LinearMemory, call: At
   const kvLengthsAt = placeList(call.kvLengths, memory, caller);
   const block = instance.argumentBlock;
   const base = block >>> 2;
-  if (modifiers === undefined) writeSizes(memory.views(), block, call, memory.emptyAddress);
-  else {
+  writeSizes(memory.views(), block, call, memory.emptyAddress);
+  if (modifiers !== undefined) {
     const { qLengths, alibiSlopes, sinks, mask, bias, program } = modifiers;
     const maskAt = mask && placeInput(mask, memory, caller);
     const biasAt = bias && placeInput(bias, memory, caller);
@@ -129,7 +129,6 @@ export function writeCall(instance: WasmInstance, memory: LinearMemory, call: At
     const programAt = program?.place(memory, caller);
     const views = memory.views();
     const { u32 } = views;
-    writeSizes(views, block, call, memory.emptyAddress);
     writeModifiers(views, base, modifiers);
     if (maskAt !== undefined) u32[base + MASK_WIDTH] = writeBroadcast(u32, base + MASK, mask!, maskAt);
     if (biasAt !== undefined) u32[base + BIAS_WIDTH] = writeBroadcast(u32, base + BIAS, bias!, biasAt);

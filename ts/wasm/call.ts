@@ -72,6 +72,9 @@ export interface Modifiers {
 export interface Sequences {
   readonly query: readonly number[];
   readonly key: readonly number[];
+  /** How many of each it has. */
+  readonly qLens: readonly number[];
+  readonly kvLens: readonly number[];
   /** Query rows of the longest sequence. */
   readonly maxQ: number;
   /** The most keys that a sequence has. */

@@ -105,7 +105,7 @@ export function refused(instance: WasmInstance, status: number, caller: string):
   if ((status & 0xff) === STATUS_SIZE) {
     const memory = instance.memory(caller);
     // The product did not fit in 32 bits, so at least 4 GiB were asked for.
-    return outOfMemory(caller, 2 ** 32, memory.liveBytes, memory.limitBytes);
+    return outOfMemory(caller, 2 ** 32, memory);
   }
   return new Error(`${caller}: the wasm refused its arguments: ${describeStatus(status)}; this is a defect of saccade`);
 }

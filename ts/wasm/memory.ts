@@ -44,11 +44,13 @@ function viewsOver(buffer: ArrayBuffer): MemoryViews {
 export class LinearMemory {
   readonly #memory: WebAssembly.Memory;
   readonly #heap: Heap;
-  readonly #maximumPages: number;
+  /** The most bytes that this memory can have. */
+  readonly limitBytes: number;
   readonly #earlier = new WeakSet<ArrayBufferLike>();
   #views: MemoryViews;
   #heldBytes = 0;
-  #peakBytes = 0;
+  /** The largest {@link liveBytes} so far. */
+  peakBytes = 0;
   /** The arena of calls that run to their end. */
   readonly #own: Scratch;
   /** Arenas of calls that run piece by piece. */
@@ -63,7 +65,7 @@ export class LinearMemory {
    */
   constructor(memory: WebAssembly.Memory, heapStart: number, maximumPages: number) {
     this.#memory = memory;
-    this.#maximumPages = Math.min(maximumPages, MAXIMUM_PAGES);
+    this.limitBytes = Math.min(maximumPages, MAXIMUM_PAGES) * PAGE_BYTE_LENGTH;
     this.#views = viewsOver(memory.buffer as ArrayBuffer);
     this.#heap = new Heap(heapStart, Math.min(memory.buffer.byteLength, this.limitBytes));
     this.#own = new Scratch(this);
@@ -86,11 +88,6 @@ export class LinearMemory {
     return this.#views;
   }
 
-  /** The most bytes that this memory can have. */
-  get limitBytes(): number {
-    return this.#maximumPages * PAGE_BYTE_LENGTH;
-  }
-
   /** Bytes of the memory now, used or not. */
   get byteLength(): number {
     return this.#memory.buffer.byteLength;
@@ -101,11 +98,6 @@ export class LinearMemory {
     let bytes = this.#heldBytes + this.#own.usedBytes;
     if (this.#others.size > 0) for (const arena of this.#others) bytes += arena.usedBytes;
     return bytes;
-  }
-
-  /** The largest {@link liveBytes} so far. */
-  get peakBytes(): number {
-    return this.#peakBytes;
   }
 
   /** An address that is in range and aligned, for views of no elements. */
@@ -157,17 +149,13 @@ export class LinearMemory {
 
   /** For the scratch arena: bytes that are not counted as held. `size` is a {@link roundUp} size. */
   take(size: number, purpose: string): number {
-    let address = this.#heap.allocate(size);
-    if (address >= 0) return address;
-    const refusal = this.#grow(size);
-    if (refusal === undefined) return this.#heap.allocate(size);
-    // What the arena keeps for the next call is worth less than this allocation.
-    if (this.#own.dropIdle()) {
-      address = this.#heap.allocate(size);
-      if (address < 0 && this.#grow(size) === undefined) address = this.#heap.allocate(size);
+    for (;;) {
+      const address = this.#heap.allocate(size);
       if (address >= 0) return address;
+      const refusal = this.#grow(size);
+      // What the arena keeps for the next call is worth less than this allocation.
+      if (refusal !== undefined && !this.#own.dropIdle()) throw outOfMemory(purpose, size, this, refusal.cause);
     }
-    throw outOfMemory(purpose, size, this.liveBytes, this.limitBytes, refusal.cause);
   }
 
   /** For the scratch arena: gives back what {@link take} gave. */
@@ -178,31 +166,29 @@ export class LinearMemory {
   /** For the scratch arena: its use has risen. */
   notePeak(): void {
     const live = this.liveBytes;
-    if (live > this.#peakBytes) this.#peakBytes = live;
+    if (live > this.peakBytes) this.peakBytes = live;
   }
 
   /** The one place where memory grows. Afterwards the heap can give `size` bytes, or the reason why not is returned. */
   #grow(size: number): { readonly cause?: unknown } | undefined {
-    const pages = this.#memory.buffer.byteLength / PAGE_BYTE_LENGTH;
+    const pages = this.byteLength / PAGE_BYTE_LENGTH;
     const needed = Math.ceil(this.#heap.shortfall(size) / PAGE_BYTE_LENGTH);
-    const room = this.#maximumPages - pages;
+    const room = this.limitBytes / PAGE_BYTE_LENGTH - pages;
     if (needed > room) return {};
     // A quarter more than there is, so that many small tensors do not grow the memory (and detach views) one by one; but
     // no more than that saves: a large memory would hold megabytes that nobody asked for.
     const generous = Math.min(room, Math.max(needed, Math.min(pages >>> 2, GENEROUS_PAGES)));
-    let refusal: { readonly cause?: unknown } | undefined = this.#tryGrow(generous);
-    if (refusal !== undefined && generous > needed) refusal = this.#tryGrow(needed);
-    if (refusal === undefined) this.#heap.extend(this.#memory.buffer.byteLength);
-    return refusal;
-  }
-
-  #tryGrow(pages: number): { readonly cause: unknown } | undefined {
-    try {
-      this.#memory.grow(pages);
-      return undefined;
-    } catch (cause) {
-      return { cause };
+    let refusal: { readonly cause?: unknown } | undefined;
+    for (const more of [generous, needed]) {
+      try {
+        this.#memory.grow(more);
+        this.#heap.extend(this.byteLength);
+        return undefined;
+      } catch (cause) {
+        refusal = { cause };
+      }
     }
+    return refusal;
   }
 }
 
@@ -210,8 +196,7 @@ export class LinearMemory {
 export function outOfMemory(
   purpose: string,
   requestedBytes: number,
-  liveBytes: number,
-  limitBytes: number,
+  { liveBytes, limitBytes }: LinearMemory,
   cause?: unknown,
 ): SaccadeError {
   return new SaccadeError(

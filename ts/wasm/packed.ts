@@ -1,6 +1,6 @@
 /**
- * Packed sequences: each is an ordinary call over slices of what the whole call has proved. Results gather in new arrays or in
- * scratch memory, and go to the caller's targets at the very end, so that a call that runs out of memory halfway has written
+ * Packed sequences: each is an ordinary call over slices of what the whole call has proved. Results gather in scratch
+ * memory, and go to new arrays or the caller's targets at the very end, so that a call that runs out of memory halfway has written
  * nothing.
  */
 
@@ -21,7 +21,7 @@ import type { WasmInstance } from "./instance.ts";
 import type { LinearMemory } from "./memory.ts";
 import { newData, rawMemory } from "./place.ts";
 import { afterwards, recordingOf } from "./recording.ts";
-import { contiguousStrides, copyElements, sliceView, type TensorView } from "./view.ts";
+import { copyElements, rowMajor, sliceView, type TensorView } from "./view.ts";
 
 /** The bits of a float32 -Infinity. */
 const MINUS_INFINITY = 0xff800000 | 0;
@@ -39,9 +39,9 @@ export function cornerOf(view: TensorView, sequence: number, qLen: number, kvLen
 interface Gathered {
   /** The new array, where no target is given. */
   readonly data: TensorData | undefined;
-  /** What the sequences write. */
+  /** What the sequences write, in scratch memory. */
   readonly view: TensorView;
-  /** Where it goes in the end: the same view where that is written directly. */
+  /** Where it goes in the end. */
   readonly to: TensorView;
 }
 
@@ -61,23 +61,12 @@ export function runPacked(instance: WasmInstance, call: AttentionCall, sequences
 }
 
 function runGathered(instance: WasmInstance, call: AttentionCall, sequences: Sequences): AttentionOutcome {
-  const { caller, results, weights, tap, kvLengths, modifiers, qLen: total } = call;
+  const { caller, results, weights, tap, qLen: total } = call;
   const memory = instance.memory(caller);
   const slots = weights?.kind === "rows" ? slotsOf(weights.rows) : [];
-  const isMoved = slots.some(({ slot }, at) => slot !== at);
-  // What has no parts beside out and lse writes them where they lie.
-  const isPlain = (kvLengths ?? weights ?? tap ?? modifiers) === undefined;
   const gathered = results.map(
     (result, index) =>
-      result &&
-      gather(
-        result,
-        memory,
-        caller,
-        index === RESULT_SCORES && tap === "biased" ? MINUS_INFINITY : 0,
-        index === RESULT_WEIGHTS && isMoved,
-        isPlain,
-      ),
+      result && gather(result, memory, caller, index === RESULT_SCORES && tap === "biased" ? MINUS_INFINITY : 0),
   );
   const outcome: AttentionOutcome = { data: gathered.map((result) => result?.data), emptyRow: -1 };
   for (let s = 0; s + 1 < sequences.query.length; s++) {
@@ -94,9 +83,9 @@ function runGathered(instance: WasmInstance, call: AttentionCall, sequences: Seq
   }
   afterwards(instance, () => {
     gathered.forEach((result, index) => {
-      if (result === undefined || result.view === result.to) return;
+      if (result === undefined) return;
       const { view, to } = result;
-      if (index !== RESULT_WEIGHTS || !isMoved) copyView(view, to, memory);
+      if (index !== RESULT_WEIGHTS || slots.length === 0) copyView(view, to, memory);
       else {
         slots.forEach(({ slot }, at) => {
           copyView(rangeOf(view, 1, at, 1), rangeOf(to, 1, slot, 1), memory);
@@ -177,54 +166,22 @@ function rangeOf(view: TensorView, axis: number, from: number, length: number, w
   return sliceView(view, start, size);
 }
 
-/**
- * A place to gather a result in: the new array itself, or scratch memory in front of a target.
- *
- * @param padding - bits of what no sequence writes
- * @param isMoved - whether it is put in another order in the end
- * @param isDirect - whether a target in this memory may be written at once
- */
-function gather(
-  destination: Destination,
-  memory: LinearMemory,
-  caller: string,
-  padding: number,
-  isMoved: boolean,
-  isDirect: boolean,
-): Gathered {
+/** Scratch memory to gather a result in; `padding` is the bits of what no sequence writes. */
+function gather(destination: Destination, memory: LinearMemory, caller: string, padding: number): Gathered {
   const { shape, elements, dtype, target } = destination;
   const data = newData(destination, memory, caller);
-  if (target !== undefined && target.address >= 0 && isDirect) return { data, view: target, to: target };
-  const whole = {
-    dtype,
-    shape,
-    strides: contiguousStrides(shape, elements),
-    elements,
-    span: elements,
-    contiguous: true,
-  };
-  const to = target ?? { ...whole, address: -1, outside: rawArray(dtype, data!.buffer, 0, elements) };
-  if (target === undefined && !isMoved) {
-    if (padding !== 0) to.outside!.fill(padding);
-    return { data, view: to, to };
-  }
-  const address = memory.scratch.allocate(elements * ELEMENT_BYTE_LENGTH[dtype], caller);
-  const at = address / ELEMENT_BYTE_LENGTH[dtype];
+  const size = ELEMENT_BYTE_LENGTH[dtype];
+  const address = memory.scratch.allocate(elements * size, caller);
+  const at = address / size;
   rawMemory(dtype, memory.views()).fill(padding, at, at + elements);
-  return { data, view: { ...whole, address, outside: undefined }, to };
+  const to = target ?? rowMajor(dtype, shape, elements, -1, rawArray(dtype, data!.buffer, 0, elements));
+  return { data, view: rowMajor(dtype, shape, elements, address), to };
 }
 
+/** Copies scratch memory to where it goes. */
 function copyView(from: TensorView, to: TensorView, memory: LinearMemory): void {
   const raw = rawMemory(from.dtype, memory.views());
-  const indexOf = ({ address, outside, dtype }: TensorView): number =>
-    outside === undefined ? address / ELEMENT_BYTE_LENGTH[dtype] : 0;
-  copyElements(
-    from.shape,
-    from.outside ?? raw,
-    indexOf(from),
-    from.strides,
-    to.outside ?? raw,
-    indexOf(to),
-    to.strides,
-  );
+  const size = ELEMENT_BYTE_LENGTH[from.dtype];
+  const toAt = to.outside === undefined ? to.address / size : 0;
+  copyElements(from.shape, raw, from.address / size, from.strides, to.outside ?? raw, toAt, to.strides);
 }

@@ -52,7 +52,7 @@ export function newFloats(elements: number, memory: LinearMemory, caller: string
   try {
     return new Float32Array(elements);
   } catch (cause) {
-    throw outOfMemory(caller, elements * 4, memory.liveBytes, memory.limitBytes, cause);
+    throw outOfMemory(caller, elements * 4, memory, cause);
   }
 }
 
@@ -66,7 +66,7 @@ export function newData(destination: Destination, memory: LinearMemory, caller: 
       ? new Float32Array(elements)
       : dataArray(dtype, new ArrayBuffer(byteLength), 0, elements);
   } catch (cause) {
-    throw outOfMemory(caller, byteLength, memory.liveBytes, memory.limitBytes, cause);
+    throw outOfMemory(caller, byteLength, memory, cause);
   }
 }
 

@@ -112,12 +112,13 @@ export class Scratch {
     const base = last === undefined ? 0 : last.base + last.size;
     const wanted = Math.max(size, roundUp(this.#preferred - base), SMALLEST_CHUNK);
     this.#preferred = 0;
+    const take = (bytes: number): Chunk => ({ address: this.#memory.take(bytes, purpose), size: bytes, base });
     let chunk: Chunk;
     try {
-      chunk = { address: this.#memory.take(wanted, purpose), size: wanted, base };
+      chunk = take(wanted);
     } catch (error) {
       if (wanted === size) throw error;
-      chunk = { address: this.#memory.take(size, purpose), size, base };
+      chunk = take(size);
     }
     this.#chunks.push(chunk);
     this.#position = base;

@@ -5,6 +5,7 @@
 
 import { type DType, ELEMENT_BYTE_LENGTH } from "../dtype.ts";
 import { isContiguous } from "../layout/shape.ts";
+import { rawArray } from "../layout/typed-array.ts";
 
 /** Elements as bits: copying through integers cannot change a NaN. */
 export type RawArray = Int32Array | Uint16Array | Uint8Array;
@@ -38,16 +39,23 @@ export function contiguousStrides(shape: readonly number[], elements: number): n
   return strides;
 }
 
+/** A view of elements that lie one behind the other. */
+export function rowMajor(
+  dtype: DType,
+  shape: readonly number[],
+  elements: number,
+  address: number,
+  outside?: RawArray,
+): TensorView {
+  const strides = contiguousStrides(shape, elements);
+  return { dtype, shape, strides, elements, span: elements, contiguous: true, address, outside };
+}
+
 /** A part of a proved view. One without elements lies nowhere: its place could be past the end of the memory. */
 export function sliceView(view: TensorView, from: readonly number[], shape: readonly number[]): TensorView {
   const { dtype, strides, address, outside } = view;
   const elements = shape.reduce((product, size) => product * size, 1);
-  if (elements === 0) {
-    const size = ELEMENT_BYTE_LENGTH[dtype];
-    const none = size === 4 ? new Int32Array(0) : size === 2 ? new Uint16Array(0) : new Uint8Array(0);
-    const flat = contiguousStrides(shape, 0);
-    return { dtype, shape, strides: flat, elements, span: 0, contiguous: true, address: -1, outside: none };
-  }
+  if (elements === 0) return rowMajor(dtype, shape, 0, -1, rawArray(dtype, new ArrayBuffer(0), 0, 0));
   let first = 0;
   let span = 1;
   for (let axis = 0; axis < shape.length; axis++) {
