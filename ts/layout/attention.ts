@@ -114,13 +114,14 @@ export function resolveModifiers(
   if ((softcap ?? window ?? qLengths ?? mask ?? rule ?? bias ?? alibiSlopes ?? sinks) === undefined) return undefined;
   const full = sequences === undefined ? sizes : paddedSizes(sizes, sequences);
   const axes = sequences === undefined ? undefined : PACKED_SCORE_AXES;
+  const compiled = rule?.compiler.compile(rule.rule, full, qOffset, sequences, caller);
   return {
     softcap,
     window,
     qLengths,
     mask: mask && proveMask(mask, full, instance, caller, axes),
-    program: sequences === undefined ? rule?.compiler.compile(rule.rule, sizes, qOffset, caller) : undefined,
-    programs: sequences && rule?.compiler.compileEach(rule.rule, full, qOffset, sequences, caller),
+    program: compiled?.program,
+    programs: compiled?.programs,
     bias: bias && proveBias(bias, full, instance, caller, axes),
     alibiSlopes: alibiSlopes === "auto" ? paperSlopes(sizes.numHeads) : alibiSlopes,
     sinks,

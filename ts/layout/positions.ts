@@ -11,15 +11,15 @@ function positionalOption({ causal, window, alibiSlopes, rule }: CapturedAttenti
   if (causal) return "causal";
   if (window !== undefined && (window.left !== undefined || window.right !== undefined)) return "window";
   if (alibiSlopes !== undefined) return "alibiSlopes";
-  return rule?.compiler.asksForOffset(rule.rule) ? "mask (a BitMask without a qOffset of its own)" : undefined;
+  return rule?.compiler.positional(rule.rule);
 }
 
 function missing(option: string, qLen: number, kvLen: number, where: string, caller: string): SaccadeTypeError {
   return optionError(
     caller,
     `${option} with qLen ${qLen} and kvLen ${kvLen}${where} needs options.qOffset, the position of query row ` +
-      '0 among the keys, since systems disagree on it: "bottom-right" (the last query row sees the last key, as when ' +
-      'decoding with a cache), "top-left" (query row 0 sees key 0 only), or a number',
+      '0 among the keys: "bottom-right" (the last query row sees the last key, as in decoding), "top-left" (query row 0 ' +
+      "sees key 0 only), or a number",
   );
 }
 

@@ -9,7 +9,13 @@ import { asksForOffset, type Rule, type RuleCompiler } from "./rule.ts";
 import { ruleOfSequence } from "./sequence.ts";
 
 /** The compiler that every BitMask carries. */
-export const ruleCompiler: RuleCompiler = { asksForOffset, compile, compileEach };
+export const ruleCompiler: RuleCompiler = {
+  positional: (rule) => (asksForOffset(rule) ? "mask (a BitMask without a qOffset of its own)" : undefined),
+  compile: (rule, sizes, qOffset, sequences, caller) =>
+    sequences === undefined
+      ? { program: compile(rule, sizes, qOffset, caller) }
+      : { program: undefined, programs: compileEach(rule, sizes, qOffset, sequences, caller) },
+};
 
 function compile(
   rule: Rule,

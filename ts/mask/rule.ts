@@ -3,8 +3,7 @@
  * holds bits that were stored on purpose.
  */
 
-import type { AttentionSizes, Sequences } from "../wasm/call.ts";
-import type { MaskProgram } from "../wasm/program.ts";
+import type { AttentionSizes, Modifiers, Sequences } from "../wasm/call.ts";
 
 /** Where query row 0 stands among the keys; undefined: as the call says, or 0 where qLen == kvLen. */
 export type RuleOffset = number | "bottom-right" | "top-left" | undefined;
@@ -43,25 +42,23 @@ export type Rule =
   | { readonly kind: "and" | "or"; readonly left: Rule; readonly right: Rule }
   | { readonly kind: "not"; readonly of: Rule };
 
-/** What a call does with a rule. A mask brings it along, so that a program without masks does not carry it. */
+/** What turns rules into programs: a mask brings it along, so that a program without masks has none of it. */
 export interface RuleCompiler {
-  /** Whether some part of the rule takes its position from the call. */
-  asksForOffset(rule: Rule): boolean;
-  /** Proves a rule against the sizes of a call and compiles it. */
+  /** What stands where the call says, for messages; undefined where nothing in the rule does. */
+  positional(rule: Rule): string | undefined;
+  /**
+   * The program of a call, or those of packed sequences.
+   *
+   * @param sizes - those of the call, or of the batch that the sequences would be, each padded to the longest
+   * @throws RangeError `ERR_SACCADE_SHAPE` where the rule does not fit the call
+   */
   compile(
     rule: Rule,
     sizes: AttentionSizes,
     qOffset: readonly number[] | number | undefined,
+    sequences: Sequences | undefined,
     caller: string,
-  ): MaskProgram;
-  /** The same for packed sequences: one program each. */
-  compileEach(
-    rule: Rule,
-    padded: AttentionSizes,
-    qOffset: readonly number[] | number | undefined,
-    sequences: Sequences,
-    caller: string,
-  ): readonly MaskProgram[];
+  ): Pick<Modifiers, "program" | "programs">;
 }
 
 /** A rule and what compiles it. */

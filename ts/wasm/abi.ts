@@ -89,8 +89,10 @@ export const ATTENTION_BYTE_LENGTH = 320;
  */
 export const ABI_FINGERPRINT = 0xdcffc9b9;
 
-/** What the low byte of a status that is not 0 means; the bits above it say which operand or size it is about. */
-const STATUS_NAMES = ["OK", "BOUNDS", "ALIGNMENT", "OVERLAP", "SIZE", "VALUE", "KIND"];
+/**
+ * Low bytes of a status that is not 0, as the crate's `error.rs` numbers them; the bits above say which operand or size it is
+ * about.
+ */
 export const STATUS_SIZE = 4;
 const STATUS_VALUE = 5;
 /** BOUNDS of operand 17: the scratch memory is too small. */
@@ -102,12 +104,4 @@ const REFUSABLE: Readonly<Record<number, "key" | "value">> = { 10: "key", 11: "v
 /** Which operand holds a value that cannot be used; undefined where a status says something else. */
 export function refusedValue(status: number): "key" | "value" | undefined {
   return (status & 0xff) === STATUS_VALUE ? REFUSABLE[status >>> 8] : undefined;
-}
-
-/**
- * A status in words, its subject by its number in the crate's `error.rs`. Arguments are checked before the wasm is entered, so
- * only a defect of this package shows one.
- */
-export function describeStatus(status: number): string {
-  return `${STATUS_NAMES[status & 0xff] ?? `code ${status & 0xff}`} (operand ${status >>> 8})`;
 }

@@ -5,7 +5,7 @@
  * computes a tile and when, never the arithmetic.
  */
 
-import { describeStatus, STATUS_SIZE } from "./abi.ts";
+import { STATUS_SIZE } from "./abi.ts";
 import type { WasmInstance } from "./instance.ts";
 import type { BytesChange } from "./loader.ts";
 import { outOfMemory } from "./memory.ts";
@@ -107,5 +107,8 @@ export function refused(instance: WasmInstance, status: number, caller: string):
     // The product did not fit in 32 bits, so at least 4 GiB were asked for.
     return outOfMemory(caller, 2 ** 32, memory);
   }
-  return new Error(`${caller}: the wasm refused its arguments: ${describeStatus(status)}; this is a defect of saccade`);
+  // Arguments are proved before the wasm is entered.
+  return new Error(
+    `${caller}: the wasm refused operand ${status >>> 8} (code ${status & 0xff}); this is a defect of saccade`,
+  );
 }

@@ -16,7 +16,7 @@ import type { LinearMemory } from "./memory.ts";
 import { OPERATOR_BYTE_LENGTH } from "./operator-block.ts";
 import { recordingOf, setRecording } from "./recording.ts";
 import type { Resident, ResidentUsers } from "./resident.ts";
-import type { Scratch } from "./scratch.ts";
+import { Scratch } from "./scratch.ts";
 
 /** The error for a call that would change what an asynchronous one is using, or read what it has still to write. */
 export function busy(caller: string, name: string): SaccadeError {
@@ -71,12 +71,13 @@ export class Job {
     this.instance = instance;
     this.caller = caller;
     this.#memory = instance.memory(caller);
-    this.#arena = this.#memory.openArena();
+    this.#arena = new Scratch(this.#memory);
+    this.#memory.arenas.add(this.#arena);
     try {
       this.#argumentBlock = this.#arena.allocate(ATTENTION_BYTE_LENGTH, caller);
       this.#operatorBlock = this.#arena.allocate(OPERATOR_BYTE_LENGTH, caller);
     } catch (error) {
-      this.#memory.closeArena(this.#arena);
+      this.#closeArena();
       throw error;
     }
   }
@@ -168,8 +169,14 @@ export class Job {
     if (this.#closed) return;
     this.#closed = true;
     this.#running?.return();
-    this.#memory.closeArena(this.#arena);
+    this.#closeArena();
     for (const release of this.#releases) release();
+  }
+
+  #closeArena(): void {
+    this.#arena.release(0);
+    this.#arena.dropIdle();
+    this.#memory.arenas.delete(this.#arena);
   }
 
   #enter(): () => void {

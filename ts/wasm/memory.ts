@@ -53,8 +53,8 @@ export class LinearMemory {
   peakBytes = 0;
   /** The arena of calls that run to their end. */
   readonly #own: Scratch;
-  /** Arenas of calls that run piece by piece. */
-  readonly #others = new Set<Scratch>();
+  /** Further arenas, which stand in for {@link scratch} from time to time. */
+  readonly arenas: Set<Scratch> = new Set();
   /** Temporaries of the running call. */
   scratch: Scratch;
 
@@ -96,7 +96,7 @@ export class LinearMemory {
   /** Bytes in use: tensors, and temporaries while a call runs. */
   get liveBytes(): number {
     let bytes = this.#heldBytes + this.#own.usedBytes;
-    if (this.#others.size > 0) for (const arena of this.#others) bytes += arena.usedBytes;
+    if (this.arenas.size > 0) for (const arena of this.arenas) bytes += arena.usedBytes;
     return bytes;
   }
 
@@ -126,24 +126,10 @@ export class LinearMemory {
     this.#heldBytes -= size;
   }
 
-  /** Another arena, to stand in for {@link scratch} from time to time. */
-  openArena(): Scratch {
-    const arena = new Scratch(this);
-    this.#others.add(arena);
-    return arena;
-  }
-
-  /** Gives all memory of an arena back. */
-  closeArena(arena: Scratch): void {
-    arena.release(0);
-    arena.dropIdle();
-    this.#others.delete(arena);
-  }
-
   /** Whether a range lies in bytes that a caller holds: not in a hole, nor in an arena. */
   isHeld(address: number, byteLength: number): boolean {
     if (!this.#heap.isAllocated(address, byteLength) || this.#own.overlaps(address, byteLength)) return false;
-    for (const arena of this.#others) if (arena.overlaps(address, byteLength)) return false;
+    for (const arena of this.arenas) if (arena.overlaps(address, byteLength)) return false;
     return true;
   }
 

@@ -15,7 +15,7 @@ import { type DType, ELEMENT_BYTE_LENGTH } from "../dtype.ts";
 import { SaccadeError } from "../errors.ts";
 import type { WasmInstance } from "./instance.ts";
 import { recordingOf } from "./recording.ts";
-import { contiguousStrides, type TensorView } from "./view.ts";
+import { rowMajor, type TensorView } from "./view.ts";
 
 export class Resident {
   readonly instance: WasmInstance;
@@ -32,16 +32,8 @@ export class Resident {
    */
   constructor(instance: WasmInstance, dtype: DType, shape: readonly number[], elements: number, caller: string) {
     this.instance = instance;
-    this.view = Object.freeze({
-      shape,
-      strides: Object.freeze(contiguousStrides(shape, elements)),
-      elements,
-      span: elements,
-      dtype,
-      contiguous: true,
-      address: instance.memory(caller).allocate(elements * ELEMENT_BYTE_LENGTH[dtype], caller),
-      outside: undefined,
-    });
+    const address = instance.memory(caller).allocate(elements * ELEMENT_BYTE_LENGTH[dtype], caller);
+    this.view = Object.freeze(rowMajor(dtype, shape, elements, address));
     instance.tensors += 1;
   }
 
