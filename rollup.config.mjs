@@ -86,7 +86,9 @@ const numbersInPlace = {
     for (const statement of source.statements) {
       const names = ts.isImportDeclaration(statement) ? statement.importClause?.namedBindings?.elements : undefined;
       for (const { name } of names ?? []) {
-        const value = numbers.get(resolve(dirname(id), statement.moduleSpecifier.text))?.get(name.text);
+        const value = numbers
+          .get(resolve(dirname(id), statement.moduleSpecifier.text).replace(/\.js$/, ".ts"))
+          ?.get(name.text);
         if (value !== undefined) known.set(name.text, value);
       }
     }

@@ -4,10 +4,11 @@ export const gzipLimits = {
   wasm: 60 * 1024,
   /**
    * The core: the bundle of `import { init, attention, Tensor } from "saccade"` for browsers, its static closure (what
-   * `init()` without options loads), minified. What an option needs and the default does not (threads) is loaded on demand
-   * and printed beside it. 12 KiB remain the aim; most of what is left checks arguments and says what was expected.
+   * `init()` without options loads), minified. What an option needs and the default does not (threads, a module that is given),
+   * and what says why a wasm file was refused, is loaded on demand and printed beside it. 12 KiB remain the aim; most of what is
+   * left checks arguments and says what was expected.
    */
-  core: 20 * 1024,
+  core: 18.5 * 1024,
   /**
    * An entry (`node.js` or `browser.js`) with all that it imports, minified: with masks by rule, plans, partial results
    * and the translators of other systems' calls, which a page that does not use them does not load; and beside attention the
