@@ -1,14 +1,15 @@
 /** The matrix product, and the recurrence that is made of it. */
 import { linear } from "saccade";
-import { GRU } from "saccade/nn";
+import { GRU, Linear } from "saccade/nn";
 import type { BenchCase } from "../case.ts";
 import { family, painted } from "./case.ts";
 import { product, rowOf, spread, U } from "./definition.ts";
 
 const operatorCase = family("matrix");
 
-function linearCase(rows: number, inner: number, outer: number, name = `linear-${rows}`): BenchCase {
-  const words = `linear, ${rows} x ${inner} x ${outer}`;
+/** The function, or the layer, which lays its weights side by side once. */
+function linearCase(rows: number, inner: number, outer: number, name = `linear-${rows}`, isLayer = false): BenchCase {
+  const words = `linear, ${rows} x ${inner} x ${outer}${isLayer ? ", weights held by a layer" : ""}`;
   const work = { flops: 2 * rows * inner * outer, bytes: 4 * (rows * inner + inner * outer) };
   return operatorCase({ name, words, ...work }, () => {
     const operands = { x: painted(1, [rows, inner]), weight: painted(2, [outer, inner]) };
@@ -17,7 +18,9 @@ function linearCase(rows: number, inner: number, outer: number, name = `linear-$
       out: [rows, outer],
       task: { kind: "linear", ...operands },
       start: ({ x, weight }, options) => {
-        return () => linear(x, weight, options);
+        if (!isLayer) return () => linear(x, weight, options);
+        const layer = new Linear({ weight }, { engine: options.engine });
+        return () => layer.forward(x, { out: options.out });
       },
       *compare(got) {
         for (const i of spread(rows)) {
@@ -89,5 +92,8 @@ export const MATRIX: readonly BenchCase[] = [
   linearCase(512, 2048, 512, "linear-512-long"),
   linearCase(2048, 512, 512),
   linearCase(1, 512, 512),
+  linearCase(1, 512, 512, "linear-1-layer", true),
+  linearCase(1, 4096, 4096, "linear-1-4096"),
+  linearCase(1, 4096, 4096, "linear-1-4096-layer", true),
   gruCase(64, 128, 128),
 ];
