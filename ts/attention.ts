@@ -112,21 +112,16 @@ export function attention<
 /** {@link attention} for a function that is made of it: messages name that function. */
 export const attend: typeof runAttend = /* @__PURE__ */ warmedBy(runAttend, warm);
 
-/**
- * Many rows, whole and causal, and a single one: the tile's kernels and those of a row. The JavaScript engine compiles a function
- * again once some 2 MB of its code have run, so that small calls do.
- */
-function warm(engine: Engine, thorough: boolean): void {
-  const [qLen, kvLen, times] = thorough ? [64, 256, 12] : [1, 1, 1];
+/** Operands of the caller's and of the engine; many rows, whole and causal, and a single one: the tile's kernels and those of a row. */
+function warm(engine: Engine, round: number, thorough: boolean): void {
+  const [qLen, kvLen] = thorough ? [64, 256] : [1, 1];
   const shapes = [qLen, qLen, 1, 1, kvLen].map((length) => [1, length, 2, 64]);
   const plain = warmInput(1, 1, 2, 64);
-  runAttend(plain, plain, plain, { engine }, CALLER);
+  attention(plain, plain, plain, { engine });
   withWarmTensors(engine, shapes, (rows, rowsOut, row, rowOut, keys) => {
-    for (let i = 0; i < times; i++) {
-      const options = { causal: i % 4 === 3, qOffset: "bottom-right", engine };
-      runAttend(rows, keys, keys, { ...options, out: rowsOut }, CALLER);
-      runAttend(row, keys, keys, { ...options, out: rowOut }, CALLER);
-    }
+    const options = { causal: round % 4 === 3, qOffset: "bottom-right", engine } as const;
+    attention(rows, keys, keys, { ...options, out: rowsOut });
+    attention(row, keys, keys, { ...options, out: rowOut });
   });
 }
 

@@ -8,6 +8,7 @@ import { compatibleEngine, finish, isLoading, type MemoryOptions, setCurrent } f
 import { KNOWN_SYNC, type ResolvedInit, resolveInit } from "./layout/init.ts";
 import { moduleForSync } from "./modules-sync.ts";
 import { operators } from "./operator-modules.ts";
+import { warmUp } from "./warm-up.ts";
 import { assertSupported } from "./wasm/features.ts";
 import type { Build } from "./wasm/instance.ts";
 import { instantiateSync } from "./wasm/instance-sync.ts";
@@ -73,5 +74,7 @@ function makeEngineSync(options: ResolvedInit, caller: string, ahead = true): En
   const instance = instantiateSync(options, moduleForSync("attention", options, caller));
   // What was given is looked at now, so that a mistake shows here and not in the first call.
   if (options.operators !== undefined) operators.open(instance, caller);
-  return finish(instance, options, caller, ahead);
+  const engine = finish(instance, caller, ahead);
+  if (options.warmup) warmUp(engine, true);
+  return engine;
 }

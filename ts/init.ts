@@ -10,7 +10,7 @@ import { loadOperators, makeInstance } from "./modules.ts";
 import { currentPlatform } from "./platform.ts";
 import { selfTest } from "./self-test.ts";
 import type { CreateWorker } from "./threads/slot.ts";
-import { warmUp } from "./warm-up.ts";
+import { warmUp, warmUpSlowly } from "./warm-up.ts";
 import type { WasmSource } from "./wasm/given-module.ts";
 import type { Build, WasmInstance } from "./wasm/instance.ts";
 import { hasSimd } from "./wasm/simd.ts";
@@ -44,8 +44,9 @@ export interface InitOptions {
   /** Sizes of the engine's memory. */
   memory?: MemoryOptions | undefined;
   /**
-   * Runs the kernels until the JavaScript engine has compiled them with its best tier, for some 30 milliseconds. Default false:
-   * each kind of call the program has is run once, on almost no work, so that the engine has read what a first call goes through.
+   * Runs the kernels until the JavaScript engine has compiled them with its best tier, for some 100 milliseconds, of which
+   * half are left to other work. Default false: each kind of call the program has is run a few times, on almost no work,
+   * so that the engine knows what a first call goes through.
    */
   warmup?: boolean | undefined;
   /** Stops the loading; the promise then rejects with the signal's reason. */
@@ -249,9 +250,10 @@ async function makeEngine(options: ResolvedInit, signal: AbortSignal | undefined
   if (options.build !== "strict" || !hasSimd()) {
     (await import("./wasm/features.ts")).assertSupported(options.build, caller);
   }
-  if (options.threads === 1) return finish(await makeInstance(options, signal), options, caller);
-  const { startThreads } = await import("./threads/start.ts");
-  return finish(await startThreads(options, signal), options, caller);
+  const make = options.threads === 1 ? makeInstance : (await import("./threads/start.ts")).startThreads;
+  const engine = finish(await make(options, signal), caller);
+  if (options.warmup) await warmUpSlowly(engine);
+  return engine;
 }
 
 /**
@@ -259,9 +261,9 @@ async function makeEngine(options: ResolvedInit, signal: AbortSignal | undefined
  *
  * @param ahead - whether it is made before it is first called
  */
-export function finish(instance: WasmInstance, options: ResolvedInit, caller: string, ahead = true): Engine {
+export function finish(instance: WasmInstance, caller: string, ahead = true): Engine {
   selfTest(instance, caller);
   const engine = new Engine(instance);
-  if (ahead) warmUp(engine, instance.operators !== undefined, options.warmup);
+  if (ahead) warmUp(engine, false);
   return engine;
 }

@@ -53,17 +53,17 @@ class Parts {
   }
 }
 
-/** Steps of decoding, in every dtype. */
-function warm(engine: Engine, thorough: boolean): void {
-  const [capacity, numKvHeads, times] = thorough ? [128, 4, 12] : [1, 1, 1];
+/** Steps of decoding; the dtypes take turns. */
+function warm(engine: Engine, round: number, thorough: boolean): void {
+  const [capacity, numKvHeads, times] = thorough ? [128, 2, 10] : [1, 1, 2];
+  const dtypes = Object.keys(CACHE_DTYPES) as CacheDType[];
   const shapes = [capacity, 1, 1].map((length) => [1, length, numKvHeads, 64]);
   withWarmTensors(engine, shapes, (rows, query, out) => {
-    for (const dtype of Object.keys(CACHE_DTYPES) as CacheDType[]) {
-      const cache = new KvCache({ batch: 1, dtype, capacity, numKvHeads, headDim: 64, engine });
-      cache.append(rows, rows);
-      for (let i = 0; i < times; i++) cache.attend(query, { out });
-      cache.dispose();
-    }
+    const dtype = dtypes[round % dtypes.length]!;
+    const cache = new KvCache({ batch: 1, dtype, capacity, numKvHeads, headDim: 64, engine });
+    cache.append(rows, rows);
+    for (let i = 0; i < times; i++) cache.attend(query, { out });
+    cache.dispose();
   });
 }
 

@@ -101,12 +101,10 @@ interface LinearOperands<T> {
 export const runLinear: typeof run = /* @__PURE__ */ warmedBy(run, warm, "operators");
 
 /** Many rows and a single one. */
-function warm(engine: Engine, thorough: boolean): void {
+function warm(engine: Engine, _round: number, thorough: boolean): void {
   const [weight, rows, row] = [warmInput(128, 128), warmInput(64, 128), warmInput(1, 128)];
-  for (let i = 0; i < (thorough ? 16 : 1); i++) {
-    linear(rows, weight, { engine });
-    linear(row, weight, { engine });
-  }
+  linear(thorough ? rows : row, weight, { engine });
+  linear(row, weight, { engine });
 }
 
 function run(
