@@ -44,6 +44,7 @@ export type {
   WeightsOption,
 } from "./attention-options.ts";
 export { BitMask, type BitMaskPosition, type DocumentIds } from "./bit-mask.ts";
+export type { CacheRows } from "./cache/rows.ts";
 export { type Capabilities, capabilities } from "./capabilities.ts";
 export * as compat from "./compat/index.ts";
 export type { AsyncOptions, Progress } from "./control.ts";
@@ -71,7 +72,6 @@ export {
   nadarayaWatson,
   type RegressionKernel,
 } from "./kernel-regression.ts";
-export type { CacheRows } from "./kv-cache.ts";
 export { KvCache } from "./kv-cache.ts";
 export type { CacheDType, KvCacheAppendOptions, KvCacheAttendOptions, KvCacheOptions } from "./kv-cache-options.ts";
 export { type LayerNormOptions, layerNorm, type RmsNormOptions, rmsNorm } from "./layer-norm.ts";

@@ -9,14 +9,15 @@ import type { AttentionResult, AttentionTarget, OutDTypeOf, WeightsOption } from
 import { captureBytes, countPieces, encodeCache, finish, restoreCache } from "./cache/codec.ts";
 import { CACHE_DTYPES, type CacheDType } from "./cache/format.ts";
 import { longestOf, retainedOf } from "./cache/geometry.ts";
-import { proveCut, proveKept, proveRoom, proveServed } from "./cache/limits.ts";
+import { Lease } from "./cache/lease.ts";
+import { proveCut, proveKept, proveServed } from "./cache/limits.ts";
 import { type CacheRope, resolveRope, turned } from "./cache/rope.ts";
+import { appendTo, type CacheRows, readFrom } from "./cache/rows.ts";
 import { Store } from "./cache/store.ts";
 import type { AsyncOptions } from "./control.ts";
 import { disposeKey } from "./dispose.ts";
 import type { FloatDType } from "./dtype.ts";
 import type { Engine } from "./engine.ts";
-import { rangeError, SaccadeError } from "./errors.ts";
 import { instanceFor } from "./init.ts";
 import {
   ATTEND_OPTIONS,
@@ -27,17 +28,12 @@ import {
 import { resolveAttention } from "./layout/attention.ts";
 import { captureOptions } from "./layout/attention-capture.ts";
 import { type CacheShape, captureCache, keysFor, proveAppended, proveLengthsOf, resolveCache } from "./layout/cache.ts";
-import { proveFloatTensor } from "./layout/operands.ts";
 import { readOptions } from "./layout/options.ts";
-import { plainOf } from "./layout/results.ts";
 import { MAXIMUM_SIZE, proveInteger, proveIntegers } from "./layout/shape.ts";
 import { captureTensor } from "./layout/tensor-like.ts";
-import type { PlainTensor, TensorInput } from "./tensor.ts";
+import type { TensorInput } from "./tensor.ts";
 import { warmedBy, withWarmTensors } from "./warm-up.ts";
 import { runAttention } from "./wasm/attention.ts";
-import { appendLater, appendRows, readRows } from "./wasm/cache.ts";
-import type { AxisOrder } from "./wasm/call.ts";
-import { busy, type Job } from "./wasm/job.ts";
 import { inSession } from "./wasm/operator.ts";
 
 /** What a cache is made of; only this file makes one. */
@@ -101,13 +97,9 @@ function readParts(options: unknown): Parts {
  * ```
  */
 export class KvCache {
-  readonly #store: Store;
+  readonly #lease: Lease;
   readonly #shape: CacheShape;
   readonly #rope: CacheRope | undefined;
-  #disposed = false;
-  /** Asynchronous calls under way that read it, or write to it. */
-  #readers = 0;
-  #writers = 0;
 
   /**
    * An empty cache.
@@ -118,7 +110,7 @@ export class KvCache {
   constructor(options: KvCacheOptions) {
     const given: unknown = options;
     const { store, shape, rope } = given instanceof Parts ? given : partsOf(given);
-    this.#store = store;
+    this.#lease = new Lease(store);
     this.#shape = shape;
     this.#rope = rope;
   }
@@ -176,24 +168,24 @@ export class KvCache {
 
   /** The length of the longest batch row: every token counts, those that a ring has forgotten too. */
   get length(): number {
-    return longestOf(this.#open("KvCache.length").extents);
+    return longestOf(this.#lease.open("KvCache.length").extents);
   }
 
   /** The length of each batch row. */
   get lengths(): number[] {
-    return this.#open("KvCache.lengths").extents.map(({ length }) => length);
+    return this.#lease.open("KvCache.lengths").extents.map(({ length }) => length);
   }
 
   /** How many positions of the longest batch row are kept: all of them, or those that a ring holds. */
   get retained(): number {
-    const { extents, geometry } = this.#open("KvCache.retained");
+    const { extents, geometry } = this.#lease.open("KvCache.retained");
     const most = longestOf(extents);
     return retainedOf(geometry, extents.find(({ length }) => length === most)!);
   }
 
   /** Whether the memory has been given back, by {@link KvCache.dispose} or with the whole engine. */
   get disposed(): boolean {
-    return this.#disposed || this.#store.instance.disposed;
+    return this.#lease.disposed;
   }
 
   /**
@@ -230,37 +222,10 @@ export class KvCache {
       read.lengths === undefined
         ? new Array<number>(batch).fill(n)
         : proveIntegers(read.lengths, batch, 0, n, caller, "options.lengths", "one per batch row");
-    const store = this.#openToWrite(caller);
-    const { instance } = store;
-    const job = begin && this.#hold(begin(instance), true);
-    const keyView = proveFloatTensor(capturedKey, instance, caller);
-    const valueView = proveFloatTensor(capturedValue, instance, caller);
-    const starts = store.extents.map(({ length }) => length);
-    proveRoom(this.#shape.geometry, starts, counts, caller);
-    if (counts.every((count) => count === 0)) return;
-    const lengths = starts.map((start, row) => start + counts[row]!);
-    const rope = this.#rope;
-    const wrong = inSession(instance, caller, (session) => {
-      const turnedKey = rope === undefined ? keyView : turned(session, rope, keyView, axes, "bshd", starts);
-      const call = { key: turnedKey, value: valueView, axes, n, starts, counts };
-      if (job !== undefined) {
-        appendLater(
-          job,
-          () => store.address,
-          call,
-          () => store.extending(lengths, caller),
-          notFinite,
-        );
-        return undefined;
-      }
-      let wrong: string | undefined;
-      store.extend(lengths, caller, () => {
-        wrong = appendRows(instance, store.address, call, caller);
-        return wrong === undefined;
-      });
-      return wrong;
-    });
-    if (wrong !== undefined) throw notFinite(wrong);
+    const store = this.#lease.toWrite(caller);
+    const job = begin && this.#lease.hold(begin(store.instance), true);
+    const rows = { key: capturedKey, value: capturedValue, axes, n, counts };
+    appendTo(store, this.#shape.geometry, this.#rope, rows, job, caller);
   }
 
   /**
@@ -317,9 +282,9 @@ export class KvCache {
     const capturedQuery = captureTensor(query, caller, "query");
     // What the options say about keys is proved below; their code may run until here.
     const captured = captureOptions(capturedQuery, capturedQuery, capturedQuery, options, caller, ATTEND_OPTIONS);
-    const store = this.#openToRead(caller);
+    const store = this.#lease.toRead(caller);
     const { extents, instance } = store;
-    if (begin) this.#hold(begin(instance), false);
+    if (begin) this.#lease.hold(begin(instance), false);
     const { key, value } = keysFor(capturedQuery, captured.layout, batch, longestOf(extents), format, caller);
     captured.key = key;
     captured.value = value;
@@ -353,7 +318,7 @@ export class KvCache {
   truncate(n: number | ArrayLike<number>): void {
     const caller = "KvCache.truncate";
     const given = proveLengthsOf(n, this.#shape.batch, 0, MAXIMUM_SIZE, caller, "n");
-    const store = this.#openToWrite(caller);
+    const store = this.#lease.toWrite(caller);
     const lengths = proveCut(store.geometry, store.extents, given, caller);
     store.truncate(lengths, caller);
   }
@@ -366,7 +331,7 @@ export class KvCache {
    */
   fork(): KvCache {
     const caller = "KvCache.fork";
-    return made({ store: this.#openToRead(caller).fork(caller), shape: this.#shape, rope: this.#rope });
+    return made({ store: this.#lease.toRead(caller).fork(caller), shape: this.#shape, rope: this.#rope });
   }
 
   /**
@@ -381,7 +346,7 @@ export class KvCache {
     const { batch } = this.#shape;
     const each = "one per batch row";
     const from = proveIntegers(batchIndices, batch, 0, batch - 1, caller, "batchIndices", each);
-    this.#openToWrite(caller).reorder(from, caller);
+    this.#lease.toWrite(caller).reorder(from, caller);
   }
 
   /**
@@ -408,34 +373,11 @@ export class KvCache {
     const caller = "KvCache.read";
     proveInteger(from, 0, MAXIMUM_SIZE, caller, "from");
     proveInteger(to, 0, MAXIMUM_SIZE, caller, "to");
-    const store = this.#openToRead(caller);
+    const store = this.#lease.toRead(caller);
     const { extents, geometry, instance } = store;
     proveKept(geometry, extents, from, to, caller);
-    if (begin) this.#hold(begin(instance), false);
-    const { batch, format } = this.#shape;
-    const { numKvHeads, headDim, valueHeadDim } = format;
-    return inSession(instance, caller, (session) => {
-      const [key, value] = [headDim, valueHeadDim].map((width) => {
-        const shape = [batch, to - from, numKvHeads, width];
-        const elements = shape.reduce((product, size) => product * size, 1);
-        return session.result({ shape, elements, dtype: "float32", target: undefined });
-      }) as [ReturnType<typeof session.result>, ReturnType<typeof session.result>];
-      if (extents.some(({ length }) => length < to)) {
-        const { f32 } = instance.memory(caller).views();
-        for (const { address, elements } of [key, value]) f32.fill(0, address >>> 2, (address >>> 2) + elements);
-      }
-      extents.forEach(({ length }, row) => {
-        const n = Math.min(to, length) - from;
-        if (n <= 0) return;
-        const rowOf = (slot: typeof key) => ({
-          ...slot,
-          address: slot.address + 4 * row * slot.strides[0]!,
-        });
-        const rows = { key: rowOf(key), value: rowOf(value), axes: AXES, from, n };
-        readRows(instance, store.headerOfRow(row, caller), rows, caller);
-      });
-      return { key: plainOf(key), value: plainOf(value) };
-    });
+    if (begin) this.#lease.hold(begin(instance), false);
+    return readFrom(store, this.#shape.batch, from, to, caller);
   }
 
   /**
@@ -456,7 +398,7 @@ export class KvCache {
     return recorded(options, caller, (rest, begin) => {
       readOptions(rest as object | undefined, [] as const, caller);
       const { bytes, write } = this.#encode();
-      const job = this.#hold(begin(this.#store.instance), false);
+      const job = this.#lease.hold(begin(this.#lease.instance), false);
       job.pieces(bytes.length * WORK_PER_BYTE, countPieces(bytes.length), write);
       return bytes;
     }) as Promise<Uint8Array<ArrayBuffer>>;
@@ -464,76 +406,22 @@ export class KvCache {
 
   #encode(): ReturnType<typeof encodeCache> {
     const caller = "KvCache.serialize";
-    return encodeCache(this.#openToRead(caller), this.#shape, this.#rope?.text ?? "", caller);
+    return encodeCache(this.#lease.toRead(caller), this.#shape, this.#rope?.text ?? "", caller);
   }
 
   /** Gives the memory back, but for pages that a fork still uses. May be called again. */
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.#free();
-  }
-
-  #free(): void {
-    if (this.#readers + this.#writers === 0) this.#store.dispose();
-  }
-
-  /** Keeps the cache as an asynchronous call needs it, until that has ended. */
-  #hold(job: Job, writes: boolean): Job {
-    if (writes) this.#writers += 1;
-    else this.#readers += 1;
-    job.hold(() => {
-      if (writes) this.#writers -= 1;
-      else this.#readers -= 1;
-      if (this.#disposed) this.#free();
-    });
-    return job;
+    this.#lease.dispose();
   }
 
   /** {@link KvCache.dispose}, for `using`. */
   [disposeKey](): void {
     this.dispose();
   }
-
-  /** Refuses to change what an asynchronous call is reading. */
-  #openToWrite(caller: string): Store {
-    const store = this.#openToRead(caller);
-    if (this.#readers > 0) throw busy(caller, "this cache");
-    return store;
-  }
-
-  /** Refuses to read what an asynchronous call is changing. */
-  #openToRead(caller: string): Store {
-    const store = this.#open(caller);
-    if (this.#writers > 0) throw busy(caller, "this cache");
-    return store;
-  }
-
-  #open(caller: string): Store {
-    const { instance } = this.#store;
-    if (this.#disposed) {
-      throw new SaccadeError("ERR_SACCADE_DISPOSED", `${caller}: this cache cannot be used: it has been disposed`);
-    }
-    // Throws where the engine has been disposed of, or has trapped.
-    instance.memory(caller);
-    return this.#store;
-  }
-}
-
-/** What `KvCache.read` gives: `[batch, n, numKvHeads, headDim]`, and values alike. */
-export interface CacheRows {
-  readonly key: PlainTensor<"float32">;
-  readonly value: PlainTensor<"float32">;
 }
 
 /** What a byte costs to copy and to check, in multiply-adds of the micro-kernel, of which there are 1,024 in a unit of work. */
 const WORK_PER_BYTE = 24 / 1024;
-
-const notFinite = (operand: string): Error =>
-  rangeError("KvCache.append", `${operand} holds a number that is not finite, which an int8 cache cannot store`);
-
-/** Axes of `[batch, n, heads, width]`. */
-const AXES: AxisOrder = { batch: 0, seq: 1, head: 2 };
 
 function made({ store, shape, rope }: Parts): KvCache {
   return new KvCache(new Parts(store, shape, rope) as unknown as KvCacheOptions);
